@@ -1,0 +1,192 @@
+"""Pictures: one way to show a figure with its alt text, image grids, curves, densities, and a live view of training."""
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart. Real is always blue, generated always orange.
+REAL, FAKE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#666666"
+COLOURS = (REAL, FAKE, GREEN, PURPLE, SKY, "#E69F00", GREY)
+STYLE: Any = {
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": "medium",
+    "axes.titlelocation": "left",
+    "figure.constrained_layout.use": True,
+    "image.cmap": "gray_r",
+    "legend.frameon": False,
+}
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 3.0) -> tuple[Figure, Any]:
+    """A figure in the course's style with its axes: one `Axes`, or an array of them. Inches."""
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(rows, columns, figsize=(width, height))
+    return fig, axes
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Show a figure with its text alternative, in a notebook and in the book, and close it.
+
+    Args:
+        fig: a matplotlib figure.
+        alt: what the figure shows, in a sentence or two, for readers who cannot see it.
+
+    Raises:
+        ValueError: the text is too short to say anything.
+    """
+    from IPython.display import display
+
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt={alt!r} must say in a sentence what the figure shows")
+    png, (width, height) = _png(fig), (fig.get_size_inches() * 72).round().astype(int).tolist()
+    plt.close(fig)
+    metadata = {"image/png": {"alt": alt, "width": width, "height": height}}
+    display({"image/png": png, "text/plain": f"Figure: {alt}"}, metadata=metadata, raw=True)
+
+
+def _png(fig: Figure, dpi: int = 110) -> bytes:
+    buffer = io.BytesIO()
+    with plt.rc_context(STYLE):
+        fig.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Images (n, c, h, w) with values in [low, high] as one picture (H, W) or (H, W, 3) in [0, 1], one blank pixel between.
+
+    Raises:
+        ValueError: x is not a batch of images with one or three channels.
+    """
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
+        raise ValueError(f"images must have shape (n, 1 or 3, h, w), but got {tuple(x.shape)}")
+    x = ((x.detach().float().cpu() - low) / (high - low)).clamp(0, 1)
+    n, c, h, w = x.shape
+    rows = -(-n // columns)
+    canvas = torch.zeros(rows * columns, c, h + 1, w + 1)
+    canvas[:n, :, :h, :w] = x
+    picture = canvas.view(rows, columns, c, h + 1, w + 1).permute(2, 0, 3, 1, 4).reshape(c, rows * (h + 1), columns * (w + 1))
+    picture = picture[:, :-1, :-1]
+    return picture[0].numpy() if c == 1 else picture.permute(1, 2, 0).numpy()
+
+
+def images(
+    ax: Axes, x: Tensor, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0
+) -> None:
+    """Draw images (n, c, h, w) with values in [low, high] as a grid, dark ink on light ground."""
+    ax.imshow(tile(x, columns, low=low, high=high), vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(title)
+    ax.axis("off")
+
+
+def curves(ax: Axes, history: Sequence[Mapping[str, float]], names: Sequence[str], *, smooth: int = 1) -> None:
+    """Draw entries of a history of losses over its `step`, as running means of `smooth` entries, with a legend."""
+    steps = np.array([row["step"] for row in history])
+    for name in names:
+        values = np.array([row[name] for row in history], dtype=float)
+        (line,) = ax.plot(steps, values, alpha=0.2 if smooth > 1 else 1.0, label=name if smooth == 1 else None)
+        if smooth > 1:
+            means = np.convolve(values, np.ones(smooth) / smooth, mode="valid")
+            ax.plot(steps[smooth - 1 :], means, color=line.get_color(), label=name)
+    ax.set_xlabel("step")
+    ax.legend()
+
+
+def density(ax: Axes, log_prob: Callable[[Tensor], Tensor], *, limit: float = 3.0, n: int = 200) -> None:
+    """Draw exp(log_prob) of a 2-D distribution over [−limit, limit]²."""
+    line = (torch.arange(n) + 0.5) / n * 2 * limit - limit
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    values = log_prob(torch.stack([x, y], -1).view(-1, 2)).exp().view(n, n)
+    ax.imshow(values.detach(), extent=(-limit, limit, -limit, limit), origin="lower", cmap="Blues")
+    ax.set_xlabel("$x_1$")
+    ax.set_ylabel("$x_2$")
+
+
+def live() -> bool:
+    """Whether progress bars and live pictures are on: always, unless GENLAB_LIVE=0."""
+    return os.environ.get("GENLAB_LIVE", "1") != "0"
+
+
+def watch(
+    loop: Iterable[tuple[int, dict[str, float]]],
+    steps: int,
+    *,
+    batch_size: int | None = None,
+    picture: Callable[[], Tensor] | None = None,
+    every: float = 2.0,
+    low: float = 0.0,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Pass a training loop through, with a progress bar, its losses, images per second and a picture now and then.
+
+    In a notebook these are widgets that vanish at the end; in a terminal a text bar; with GENLAB_LIVE=0 nothing at all.
+    Watching does not touch the random numbers of the run, as long as `picture` draws none.
+
+    Args:
+        loop: yields (step, losses), as `train` does.
+        steps: number of the last step.
+        batch_size: images in a step, for the rate.
+        picture: makes images (n, c, h, w) from fixed noise, every `every` seconds.
+        every: seconds between two looks.
+        low: value of a white pixel, −1 for generators with tanh.
+    """
+    if not live():
+        yield from loop
+        return
+    from tqdm.auto import tqdm
+
+    view = _View() if picture is not None and _in_notebook() else None
+    last = -every
+    with tqdm(total=steps, leave=False, dynamic_ncols=True) as bar:
+        for step, losses in loop:
+            if bar.n == 0 and step > 1:
+                bar.update(step - 1)  # a resumed run
+                bar.unpause()
+            bar.update(1)
+            if time.monotonic() - last > every:
+                last = time.monotonic()
+                rate = bar.format_dict["rate"]
+                shown = {name: f"{value:.3f}" for name, value in losses.items()}
+                bar.set_postfix(shown | ({"images/s": f"{rate * batch_size:,.0f}"} if rate and batch_size else {}))
+                if view is not None and picture is not None:
+                    view.update(tile(picture(), low=low))
+            yield step, losses
+    if view is not None:
+        view.close()
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class _View:
+    """A picture in a notebook that is redrawn in place."""
+
+    def __init__(self) -> None:
+        import ipywidgets
+        from IPython.display import display
+
+        self.widget = ipywidgets.Image(format="png", width=420)
+        display(self.widget)
+
+    def update(self, picture: np.ndarray) -> None:
+        buffer = io.BytesIO()
+        plt.imsave(buffer, np.asarray(picture), cmap="gray_r", vmin=0, vmax=1, format="png")
+        self.widget.value = buffer.getvalue()
+
+    def close(self) -> None:
+        self.widget.close()
