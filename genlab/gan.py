@@ -213,7 +213,9 @@ def players(
     instance_noise: float = 0.0,
     consistency: float = 0.0,
     augmentation: Callable[[Tensor], Tensor] | None = None,
+    clip_d: float | None = None,
     clip: float | None = None,
+    accumulate: int = 1,
     schedules: tuple[torch.optim.lr_scheduler.LRScheduler, torch.optim.lr_scheduler.LRScheduler] | None = None,
 ) -> list[Player]:
     """Discriminator and generator as two players for `train`; the modules come from `accelerator.prepare`.
@@ -233,7 +235,9 @@ def players(
         instance_noise: standard deviation of Gaussian noise added to all that D sees (Sønderby et al. 2017).
         consistency: weight of the consistency penalty on real images; uses `augmentation` or `augment`.
         augmentation: applied to all that D sees, for example `augment`.
-        clip: clamp D's weights after each of its moves.
+        clip_d: clamp D's weights to ±clip_d after each of its moves.
+        clip: largest norm of each player's gradient.
+        accumulate: batches whose gradients are averaged in a move.
         schedules: learning-rate schedules of D and G.
 
     Raises:
@@ -279,9 +283,9 @@ def players(
         fake = judge(generate(len(x), y), y)
         return loss.g(judge(x, y), fake) if loss.paired else loss.g(fake)
 
-    after = (lambda: clip_weights(D, clip)) if clip is not None else None
+    after = (lambda: clip_weights(D, clip_d)) if clip_d is not None else None
     schedule_d, schedule_g = schedules or (None, None)
     return [
-        Player("D", D, d_loss, opt_d, moves=n_critic, after=after, schedule=schedule_d),
-        Player("G", G, g_loss, opt_g, schedule=schedule_g),
+        Player("D", D, d_loss, opt_d, n_critic, accumulate, clip, schedule_d, after),
+        Player("G", G, g_loss, opt_g, 1, accumulate, clip, schedule_g),
     ]

@@ -1,5 +1,6 @@
 """Pictures: one way to show a figure with its alt text, image grids, curves, densities, and a live view of training."""
 
+import base64
 import io
 import os
 import time
@@ -49,16 +50,18 @@ def show(fig: Figure, alt: str) -> None:
 
     if len(alt.split()) < 4:
         raise ValueError(f"alt={alt!r} must say in a sentence what the figure shows")
-    png, (width, height) = _png(fig), (fig.get_size_inches() * 72).round().astype(int).tolist()
-    plt.close(fig)
+    width, height = (fig.get_size_inches() * 72).round().astype(int).tolist()
     metadata = {"image/png": {"alt": alt, "width": width, "height": height}}
-    display({"image/png": png, "text/plain": f"Figure: {alt}"}, metadata=metadata, raw=True)
+    content = base64.b64encode(png(fig)).decode()
+    display({"image/png": content, "text/plain": f"Figure: {alt}"}, metadata=metadata, raw=True)
 
 
-def _png(fig: Figure, dpi: int = 110) -> bytes:
+def png(fig: Figure, *, dpi: int = 110) -> bytes:
+    """The figure as PNG, closed afterwards."""
     buffer = io.BytesIO()
     with plt.rc_context(STYLE):
         fig.savefig(buffer, format="png", dpi=dpi)
+    plt.close(fig)
     return buffer.getvalue()
 
 

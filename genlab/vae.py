@@ -92,6 +92,15 @@ LIKELIHOODS = {
     "logistic": _halves(log_discretised_logistic),
 }
 
+
+
+def find_likelihood(name: str) -> Likelihood:
+    """A likelihood by name; an unknown name raises a ValueError that lists the known ones."""
+    if name not in LIKELIHOODS:
+        raise ValueError(f"unknown likelihood {name!r}; known are {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[name]
+
+
 # ------------------------------------------------------------------------------------------------------------- bounds
 
 
@@ -212,6 +221,7 @@ def evaluate(
     model: nn.Module, x: Tensor, y: Tensor | None = None, *, noise: Noise, k: int = 100, likelihood: str = "bernoulli"
 ) -> dict[str, Tensor]:
     """Per-example ELBO with one sample, its KL, and the IWAE bound with k samples, in nats, each (n,) on the CPU."""
+    p = find_likelihood(likelihood)
     was_training = model.training
     model.eval()
     rows: dict[str, list[Tensor]] = {"elbo": [], "kl": [], "iwae": []}
@@ -221,16 +231,16 @@ def evaluate(
         d = model(part[:1], None if label is None else label[:1]).mu.shape[1]
         eps = noise.normal(len(part), k, d).transpose(0, 1)
         output = model(part, label, eps=eps)
-        log_w = log_weights(part, output, likelihood=LIKELIHOODS[likelihood])
+        log_w = log_weights(part, output, likelihood=p)
         kl = kl_normal(output.mu, output.logvar)
-        one = LIKELIHOODS[likelihood].log_prob(part, output.out[: len(part)])
+        one = p.log_prob(part, output.out[: len(part)])
         for name, value in (("elbo", elbo(one, kl)), ("kl", kl), ("iwae", iwae(log_w))):
             rows[name].append(value.cpu())
     model.train(was_training)
     return {name: torch.cat(values) for name, values in rows.items()}
 
 
-ESTIMATORS = ("elbo", "iwae", "stl", "dreg")
+ESTIMATORS = ("elbo", "iwae", "stl", "dreg", "autoencoder")
 
 
 def player(
@@ -246,6 +256,7 @@ def player(
     warmup: int = 0,
     minimum: float = 0.0,
     clip: float | None = None,
+    accumulate: int = 1,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> Player:
     """A VAE as one player for `train`: it minimises minus the mean bound; the module comes from `accelerator.prepare`.
@@ -254,8 +265,9 @@ def player(
         noise: source of ε.
         z_dim: latent dimensions.
         likelihood: a name in `LIKELIHOODS`.
-        estimator: "elbo" (closed-form KL), or with k samples "iwae", "stl" (sticking the landing) or "dreg".
-        k: samples an image, for all estimators but "elbo".
+        estimator: "elbo" (closed-form KL); with k samples "iwae", "stl" (sticking the landing) or "dreg"; or
+            "autoencoder": z = μ and no KL, for comparison.
+        k: samples an image, for "iwae", "stl" and "dreg".
         beta: weight of the KL term.
         warmup: steps over which beta rises from 0 (Bowman et al. 2016).
         minimum: free bits, in nats a dimension.
@@ -263,16 +275,17 @@ def player(
     Raises:
         ValueError: a name is unknown, or an argument does not go with the estimator.
     """
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"unknown likelihood {likelihood!r}; known are {', '.join(LIKELIHOODS)}")
+    p = find_likelihood(likelihood)
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator {estimator!r}; known are {', '.join(ESTIMATORS)}")
-    if estimator == "elbo" and k != 1 or estimator != "elbo" and (beta != 1 or warmup or minimum):
+    sampled = estimator in ("iwae", "stl", "dreg")
+    if (k != 1 and not sampled) or (estimator != "elbo" and (beta != 1 or warmup or minimum)):
         raise ValueError('k goes with "iwae", "stl" and "dreg"; beta, warmup and minimum go with "elbo"')
-    p = LIKELIHOODS[likelihood]
 
     def loss(batch: Tensor | Batch, step: int) -> Tensor:
         x, y = unpack(batch)
+        if estimator == "autoencoder":
+            return -p.log_prob(x, model(x, y, eps=x.new_zeros(len(x), z_dim)).out).mean()
         if estimator == "elbo":
             output = model(x, y, eps=noise.normal(len(x), z_dim))
             terms = kl_per_dimension(output.mu, output.logvar)
@@ -283,7 +296,7 @@ def player(
         log_w = log_weights(x, output, likelihood=p, stop=estimator != "iwae")
         return -(dreg(log_w, output.z) if estimator == "dreg" else iwae(log_w)).mean()
 
-    return Player("VAE", model, loss, optimizer, clip=clip, schedule=schedule)
+    return Player("VAE", model, loss, optimizer, clip=clip, accumulate=accumulate, schedule=schedule)
 
 
 class Quantised(NamedTuple):
@@ -355,6 +368,27 @@ class VQVAE(nn.Module):
         """The decoder's output (n, …), and the codes."""
         quantised = self.quantiser(self.encoder(x))
         return self.decoder(quantised.z), quantised
+
+
+def vq_player(
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    likelihood: str = "bernoulli",
+    commitment: float = 0.25,
+    clip: float | None = None,
+    accumulate: int = 1,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+) -> Player:
+    """A VQ-VAE as one player: it minimises −log p(x|z) + `commitment` · ‖h − e‖². Source: van den Oord et al. 2017, eq. 3."""
+    p = find_likelihood(likelihood)
+
+    def loss(batch: Tensor | Batch, step: int) -> Tensor:
+        x, _ = unpack(batch)
+        out, quantised = model(x)
+        return (commitment * quantised.commitment - p.log_prob(x, out)).mean()
+
+    return Player("VQVAE", model, loss, optimizer, clip=clip, accumulate=accumulate, schedule=schedule)
 
 
 class TwoLayers(NamedTuple):

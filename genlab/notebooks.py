@@ -1,0 +1,117 @@
+"""Execute notebooks and store them: one clean run each, in a fixed order, without anything that changes by itself.
+
+    python -m genlab.notebooks          all
+    python -m genlab.notebooks 05 09    those whose names start so
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+FOLDER = Path("notebooks")
+# Stored outputs come from the quick profile, without progress bars and live pictures.
+ENVIRONMENT = {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class Failed(Exception):
+    """A notebook that did not run cleanly; the message names notebook, cell and error."""
+
+
+def execute(path: Path) -> NotebookNode:
+    """Run a notebook in a clean kernel of this interpreter and return it, tidied; the file is not touched.
+
+    Raises:
+        Failed: a cell raised, or wrote to stderr.
+    """
+    os.environ |= ENVIRONMENT
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    client = NotebookClient(
+        notebook,
+        timeout=900,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise Failed(f"{path.name}, {_cell(notebook)}:\n{error}") from None
+    for number, cell in enumerate(notebook.cells):
+        if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
+            raise Failed(f"{path.name}, cell {number} writes to stderr:\n{cell.source}\n{cell.outputs}")
+    return tidy(notebook)
+
+
+def _cell(notebook: NotebookNode) -> str:
+    """Number and source of the cell that failed: the last one with an error among its outputs."""
+    for number, cell in enumerate(notebook.cells):
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return f"cell {number}:\n{cell.source}"
+    return "a cell that could not be found"
+
+
+def tidy(notebook: NotebookNode) -> NotebookNode:
+    """Remove what changes from run to run: timings, random cell ids, versions, widget state."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+        kept: dict[str, Any] = {key: cell.metadata[key] for key in ("tags", "reason") if cell.metadata.get(key)}
+        cell["metadata"] = kept
+    return notebook
+
+
+def store(path: Path) -> float:
+    """Execute a notebook and write it whole or not at all; returns the seconds it took."""
+    start = time.monotonic()
+    notebook = execute(path)
+    nbformat.validate(notebook)
+    partial = path.with_suffix(".partial")
+    partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return time.monotonic() - start
+
+
+def find(prefixes: list[str], folder: Path = FOLDER) -> list[Path]:
+    """The notebooks whose names start with one of the prefixes, or all, in order.
+
+    Raises:
+        ValueError: a prefix fits none.
+    """
+    every = sorted(folder.glob("*.ipynb"))
+    for prefix in prefixes:
+        if not any(path.name.startswith(prefix) for path in every):
+            known = ", ".join(path.stem for path in every)
+            raise ValueError(f"no notebook in {folder}/ starts with {prefix!r}; there are {known}")
+    return [path for path in every if not prefixes or path.name.startswith(tuple(prefixes))]
+
+
+def main(arguments: list[str]) -> int:
+    """Store the notebooks named; exit status 1 when one fails, 2 when a name is unknown."""
+    if sys.platform == "win32":  # zmq needs a selector loop there
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+    try:
+        for path in find(arguments):
+            print(f"{path.name:40} {store(path):6.1f} s", flush=True)
+    except ValueError as error:
+        print(f"genlab.notebooks: {error}", file=sys.stderr)
+        return 2
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,12 @@
+"""Under nbval notebooks run as they are stored: no progress bars, the quick profile, the kernel of this interpreter."""
+
+import os
+
+import pytest
+
+os.environ |= {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.nbval_current_env = True
+    config.option.nbval_cell_timeout = 600
