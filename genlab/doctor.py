@@ -14,7 +14,8 @@ PACKAGES = ("genlab", "torch", "torchvision", "accelerate", "safetensors", "nump
 
 def report() -> bool:
     """Print the report; True when the self-test passed."""
-    print(f"machine   {platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    print(f"machine   {platform.machine()}, {os.cpu_count()} cores, {system}")
     print("versions  " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"devices   cpu ({torch.get_num_threads()} threads), " + (", ".join(gpus) or "no GPU that torch can use"))
@@ -53,15 +54,19 @@ def _self_test(seconds: float = 8.0) -> str:
     batches = data.Batches(split.train, 128, pixels="binary", device=device)
     noise = train.Noise(device=device)
     player = vae.player(model, torch.optim.Adam(model.parameters(), 1e-3), noise=noise, z_dim=8)
-    start, step = time.monotonic(), 0
+    start = time.monotonic()
     for step, _ in train.train([player], batches, 1_000_000):
+        steps = step
         if time.monotonic() - start > seconds:
             break
-    rate = step * 128 / (time.monotonic() - start)
+    rate = steps * 128 / (time.monotonic() - start)
     x = data.to_float(split.test.x, "binary", generator=torch.Generator().manual_seed(0)).to(device)
     bound = vae.evaluate(model, x, noise=noise, k=1)["elbo"].mean().item()
     p = data.to_float(split.train.x).mean(0).clamp(1e-3, 1 - 1e-3).to(device)
     independent = vae.log_bernoulli(x, torch.logit(p).expand_as(x)).mean().item()
     if not bound > independent:
-        raise RuntimeError(f"after {step} steps the ELBO is {bound:.1f} nats, below {independent:.1f} of independent pixels")
-    return f"passed: {rate:,.0f} images/s, test ELBO {bound:.1f} nats after {step} steps ({independent:.1f} for independent pixels)"
+        raise RuntimeError(
+            f"after {steps} steps the ELBO is {bound:.1f} nats, below {independent:.1f} of independent pixels"
+        )
+    scale = f"{independent:.1f} for independent pixels"
+    return f"passed: {rate:,.0f} images/s, test ELBO {bound:.1f} nats after {steps} steps ({scale})"

@@ -43,7 +43,9 @@ def evaluate(model: nn.Module, recipe: str, settings: Mapping[str, Any]) -> dict
     found["precision"] = measure("precision (k = 3)", pr.precision, n, 0.01)
     found["recall"] = measure("recall (k = 3)", pr.recall, n, 0.01)
     train_features = metrics.features(net, data.to_float(split.train.x))
-    ratio = (metrics.nearest(made, train_features)[0].median() / metrics.nearest(real, train_features)[0].median()).item()
+    ratio = (
+        metrics.nearest(made, train_features)[0].median() / metrics.nearest(real, train_features)[0].median()
+    ).item()
     what = "median distance to the nearest training image, over that of test images (far below 1: copies)"
     found["novelty"] = measure(what, ratio, n, 0.02)
     if settings.get("conditional"):
@@ -78,7 +80,7 @@ def _bounds(model: nn.Module, recipe: str, settings: Mapping[str, Any], test: da
 
 @torch.no_grad()
 def samples(
-    model: nn.Module, recipe: str, settings: Mapping[str, Any], n: int, *, seed: int = 1, label: int | None = None
+    model: Any, recipe: str, settings: Mapping[str, Any], n: int, *, seed: int = 1, label: int | None = None
 ) -> Tensor | None:
     """n samples with values in [0, 1] from fixed noise, or None for networks that do not generate.
 

@@ -143,7 +143,7 @@ def consistency_penalty(D: Critic, x: Tensor, augment: Callable[[Tensor], Tensor
 
 
 def clip_weights(module: nn.Module, c: float = 0.01) -> None:
-    """Clamp every parameter to [−c, c] in place, the first WGAN's way to bound the slope. Source: Arjovsky et al. 2017."""
+    """Clamp every parameter to [−c, c] in place, as the first WGAN did. Source: Arjovsky et al. 2017."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.clamp_(-c, c)
@@ -180,7 +180,9 @@ def augment(x: Tensor, *, shift: float = 0.125, cutout: float = 0.25, brightness
     rows, columns = torch.arange(h, device=device).view(1, h, 1), torch.arange(w, device=device).view(1, 1, w)
     if shift:
         limit = torch.tensor([shift * h, shift * w], device=device).round()
-        dy, dx = ((2 * limit + 1) * torch.rand(n, 2, device=device)).floor().sub(limit).long().view(n, 2, 1, 1).unbind(1)
+        dy, dx = (
+            ((2 * limit + 1) * torch.rand(n, 2, device=device)).floor().sub(limit).long().view(n, 2, 1, 1).unbind(1)
+        )
         y, z = rows + dy, columns + dx
         inside = ((y >= 0) & (y < h) & (z >= 0) & (z < w))[:, None]
         x = x[torch.arange(n, device=device).view(n, 1, 1), :, y.clamp(0, h - 1), z.clamp(0, w - 1)].permute(0, 3, 1, 2)
@@ -230,7 +232,7 @@ def players(
         gp: weight λ of the gradient penalty.
         r1: γ of the penalty γ/2 ‖∇D‖² on real images.
         r2: the same on generated images.
-        every: compute r1 and r2 every so many steps, with as many times the weight (Karras et al. 2020).
+        every: compute r1 and r2 every so many steps, with that many times the weight.
         smooth: one-sided label smoothing, for the objectives on log σ alone.
         instance_noise: standard deviation of Gaussian noise added to all that D sees (Sønderby et al. 2017).
         consistency: weight of the consistency penalty on real images; uses `augmentation` or `augment`.

@@ -26,7 +26,9 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = 500) -> 
     """Share of images whose largest logit is at the label, in evaluation mode."""
     was_training = net.training
     net.eval()
-    right = sum(int((net(a).argmax(1) == b).sum()) for a, b in zip(x.split(batch_size), y.split(batch_size), strict=True))
+    right = sum(
+        int((net(a).argmax(1) == b).sum()) for a, b in zip(x.split(batch_size), y.split(batch_size), strict=True)
+    )
     net.train(was_training)
     return right / len(x)
 
@@ -61,7 +63,7 @@ def frechet_distance(x: Features, y: Other) -> float:
 
 
 def kernel_distance(x: Features, y: Other, *, degree: int = 3) -> float:
-    """Unbiased MMD² with the kernel (⟨x, y⟩ / d + 1)^degree; 0 on average for equal distributions, so it may be negative.
+    """Unbiased MMD² with the kernel (⟨x, y⟩ / d + 1)^degree; 0 on average for equal laws, so it may be negative.
 
     Source: Bińkowski et al. 2018 (KID), section 4; Gretton et al. 2012, lemma 6.
     """

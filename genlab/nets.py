@@ -49,7 +49,14 @@ class MLPEncoder(nn.Module):
     """Images -> (μ, logvar), through hidden layers of `width`."""
 
     def __init__(
-        self, z_dim: int, *, channels: int = 1, size: int = 28, width: int = 400, depth: int = 1, classes: int | None = None
+        self,
+        z_dim: int,
+        *,
+        channels: int = 1,
+        size: int = 28,
+        width: int = 400,
+        depth: int = 1,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.size, self.embedding = channels, size, _embedding(classes, 16)
@@ -115,7 +122,14 @@ class ConvEncoder(nn.Module):
     """Images -> (μ, logvar): strided convolutions that halve the grid and double the channels."""
 
     def __init__(
-        self, z_dim: int, *, channels: int = 1, size: int = 28, width: int = 32, hidden: int = 128, classes: int | None = None
+        self,
+        z_dim: int,
+        *,
+        channels: int = 1,
+        size: int = 28,
+        width: int = 32,
+        hidden: int = 128,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.size, self.embedding = channels, size, _embedding(classes, 16)
@@ -137,7 +151,14 @@ class ConvDecoder(nn.Module):
     """z -> logits or means: the encoder's mirror image."""
 
     def __init__(
-        self, z_dim: int, *, channels: int = 1, size: int = 28, width: int = 32, hidden: int = 128, classes: int | None = None
+        self,
+        z_dim: int,
+        *,
+        channels: int = 1,
+        size: int = 28,
+        width: int = 32,
+        hidden: int = 128,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.embedding = _embedding(classes, 16)

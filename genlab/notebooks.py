@@ -1,7 +1,7 @@
 """Execute notebooks and store them: one clean run each, in a fixed order, without anything that changes by itself.
 
-    python -m genlab.notebooks          all
-    python -m genlab.notebooks 05 09    those whose names start so
+python -m genlab.notebooks          all
+python -m genlab.notebooks 05 09    those whose names start so
 """
 
 import asyncio

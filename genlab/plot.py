@@ -66,7 +66,7 @@ def png(fig: Figure, *, dpi: int = 110) -> bytes:
 
 
 def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Images (n, c, h, w) with values in [low, high] as one picture (H, W) or (H, W, 3) in [0, 1], one blank pixel between.
+    """Images (n, c, h, w) with values in [low, high] as one picture (H, W) or (H, W, 3) in [0, 1], a pixel between.
 
     Raises:
         ValueError: x is not a batch of images with one or three channels.
@@ -78,14 +78,14 @@ def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -
     rows = -(-n // columns)
     canvas = torch.zeros(rows * columns, c, h + 1, w + 1)
     canvas[:n, :, :h, :w] = x
-    picture = canvas.view(rows, columns, c, h + 1, w + 1).permute(2, 0, 3, 1, 4).reshape(c, rows * (h + 1), columns * (w + 1))
+    picture = (
+        canvas.view(rows, columns, c, h + 1, w + 1).permute(2, 0, 3, 1, 4).reshape(c, rows * (h + 1), columns * (w + 1))
+    )
     picture = picture[:, :-1, :-1]
     return picture[0].numpy() if c == 1 else picture.permute(1, 2, 0).numpy()
 
 
-def images(
-    ax: Axes, x: Tensor, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0
-) -> None:
+def images(ax: Axes, x: Tensor, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0) -> None:
     """Draw images (n, c, h, w) with values in [low, high] as a grid, dark ink on light ground."""
     ax.imshow(tile(x, columns, low=low, high=high), vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title)

@@ -1,7 +1,7 @@
 """Recipes: whole runs from settings to weights. The settings' fields are the command line's options.
 
-Each recipe builds its networks from the settings alone (`build`), so that weights and settings are all that is needed to
-use a run again.
+Each recipe builds its networks from the settings alone (`build`), so that weights and settings are all that one needs
+to use a run again.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,9 @@ def build_vae(s: VAESettings) -> nn.ModuleDict:
     """The VAE of the settings, under the name "model"."""
     channels, size = SHAPES[s.data]
     outputs = channels * vae.LIKELIHOODS[s.likelihood].channels
-    encoder, decoder = {"conv": (nets.ConvEncoder, nets.ConvDecoder), "mlp": (nets.MLPEncoder, nets.MLPDecoder)}[s.net]
+    conv = s.net == "conv"
+    encoder: Callable[..., nn.Module] = nets.ConvEncoder if conv else nets.MLPEncoder
+    decoder: Callable[..., nn.Module] = nets.ConvDecoder if conv else nets.MLPDecoder
     shape: dict[str, Any] = {"size": size, "width": s.width, "classes": 10 if s.conditional else None}
     model = vae.VAE(encoder(s.z_dim, channels=channels, **shape), decoder(s.z_dim, channels=outputs, **shape))
     return nn.ModuleDict({"model": model})

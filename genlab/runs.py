@@ -107,7 +107,9 @@ class Run:
                 raise ValueError(f"{self.folder} exists and holds no run of this kind; choose another out")
             return
         if not self.settings.resume:
-            raise ValueError(f"{self.folder} already holds a run; go on with it by resume (--resume true), or choose another out")
+            raise ValueError(
+                f"{self.folder} already holds a run; go on with it by resume (--resume true), or choose another out"
+            )
         old = json.loads(known.read_text())
         new = dataclasses.asdict(self.settings)
         changed = [f"{k} was {old.get(k)!r} and is {v!r}" for k, v in new.items() if k not in FREE and old.get(k) != v]
@@ -117,7 +119,7 @@ class Run:
     def prepare(
         self, name: str, module: nn.Module, optimizer: Callable[..., Optimizer], **options: Any
     ) -> tuple[nn.Module, Optimizer, LambdaLR]:
-        """Move a module to its device and processes; its optimiser and schedule; all three become part of checkpoints."""
+        """Move a module to its device and processes; its optimiser and schedule; checkpoints hold all three."""
         module = module.to(memory_format=torch.channels_last)
         self.parts[name] = module
         if self.settings.compile:

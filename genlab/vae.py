@@ -60,7 +60,7 @@ def log_discretised_logistic(x: X, mean: X, log_scale: X, *, bins: int = 256) ->
 
 
 class Likelihood(NamedTuple):
-    """p(x|z): log density of x given the decoder's output, the picture to show, and output channels per image channel."""
+    """p(x|z): log density of x given the decoder's output, the picture to show, and output per image channel."""
 
     log_prob: Callable[[Tensor, Tensor], Tensor]
     mean: Callable[[Tensor], Tensor]
@@ -93,7 +93,6 @@ LIKELIHOODS = {
 }
 
 
-
 def find_likelihood(name: str) -> Likelihood:
     """A likelihood by name; an unknown name raises a ValueError that lists the known ones."""
     if name not in LIKELIHOODS:
@@ -110,7 +109,7 @@ def kl_normal(
     mu_p: Float[Tensor, "n d"] | None = None,
     logvar_p: Float[Tensor, "n d"] | None = None,
 ) -> PerExample:
-    """KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (σ² + μ² − 1 − log σ²), or to N(μ_p, σ_p²). Source: Kingma and Welling 2014, app. B."""
+    """KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (σ² + μ² − 1 − log σ²), or to N(μ_p, σ_p²). (Kingma and Welling 2014, app. B)."""
     return kl_per_dimension(mu, logvar, mu_p, logvar_p).sum(1)
 
 
@@ -300,7 +299,7 @@ def player(
 
 
 class Quantised(NamedTuple):
-    """Straight-through codes (n, d, h, w), their numbers in the codebook (n, h, w), and the commitment ‖h − e‖² per example (n,)."""
+    """Straight-through vectors (n, d, h, w), their codes (n, h, w), and the commitment ‖h − e‖² per example (n,)."""
 
     z: Tensor
     codes: Tensor
@@ -380,7 +379,7 @@ def vq_player(
     accumulate: int = 1,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> Player:
-    """A VQ-VAE as one player: it minimises −log p(x|z) + `commitment` · ‖h − e‖². Source: van den Oord et al. 2017, eq. 3."""
+    """A VQ-VAE as one player: it minimises −log p(x|z) + `commitment` · ‖h − e‖² (van den Oord et al. 2017)."""
     p = find_likelihood(likelihood)
 
     def loss(batch: Tensor | Batch, step: int) -> Tensor:

@@ -72,7 +72,9 @@ def integral(f: Callable[[float], float], low: float = -math.inf, high: float = 
     """
     value, error = integrate.quad(f, low, high, limit=400)
     if error > 1e-6 * max(1.0, abs(value)):
-        raise ValueError(f"the integral from {low} to {high} has an error of {error:.1e}; split it or narrow its limits")
+        raise ValueError(
+            f"the integral from {low} to {high} has an error of {error:.1e}; split it or narrow its limits"
+        )
     return float(value)
 
 

@@ -112,7 +112,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         [
             f"# {name}",
             "",
-            f"Made by `{record['command']}` in {record['seconds']} s on two CPU cores, seed {record['settings']['seed']}.",
+            f"Made by `{record['command']}`, seed {record['settings']['seed']}, in {record['seconds']} s on two cores.",
             "Data: `digits()`, 4,000 MNIST images to train and 1,000 to test. Weights are stored in float16.",
             "",
             "| metric | value | sample size |",
