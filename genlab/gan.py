@@ -222,7 +222,7 @@ def players(
 ) -> list[Player]:
     """Discriminator and generator as two players for `train`; the modules come from `accelerator.prepare`.
 
-    WGAN-GP is `objective="wasserstein", gp=10, n_critic=5`. Labelled batches make the game conditional: G(z, y), D(x, y).
+    WGAN-GP is `objective="wasserstein", gp=10, n_critic=5`. With labels it is conditional: G(z, y), D(x, y).
 
     Args:
         noise: source of z and ε.

@@ -1,0 +1,120 @@
+"""`python -m genlab.book build|serve|preprocess`: render, serve on localhost, be mdBook's preprocessor."""
+
+import argparse
+import http.server
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+from genlab.book import BookError, check, preprocess
+
+
+def build(root: Path, out: Path) -> None:
+    """Render the book below `root` into `out`. A failed build leaves the old book as it was.
+
+    Raises:
+        BookError: with mdBook's log, or with what is wrong with the pages that came out.
+    """
+    if not (root / "book.toml").exists():
+        raise BookError(f"{root} has no book.toml; run this in the project's folder, or pass --root")
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book-") as scratch:
+        fresh, images = Path(scratch) / "book", Path(scratch) / "images"
+        _mdbook(root, fresh, images)
+        if images.exists():
+            shutil.copytree(images, fresh / "images")
+        _font(fresh)
+        if faults := check.check(fresh, _pages(root)):
+            raise BookError("the book was rendered, but not whole:\n  " + "\n  ".join(faults))
+        old = Path(scratch) / "old"
+        if out.exists():
+            out.rename(old)
+        fresh.rename(out)
+
+
+def _mdbook(root: Path, fresh: Path, images: Path) -> None:
+    binary = shutil.which("mdbook", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if binary is None:
+        raise BookError('mdbook is missing; install it with: pip install "genlab[book]"')
+    environment = os.environ | {
+        preprocess.IMAGES: str(images),
+        # mdBook runs the preprocessor by name; it must be this interpreter, not the first python on the path.
+        "MDBOOK_PREPROCESSOR__GENLAB__COMMAND": f'"{sys.executable}" -m genlab.book preprocess',
+    }
+    done = subprocess.run([binary, "build", root, "-d", fresh], capture_output=True, text=True, env=environment)
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    if done.returncode or re.search(r"\b(ERROR|WARN)\b", log):  # a missing include is no more than an ERROR in the log
+        raise BookError(f"mdbook failed:\n{log.strip()}")
+
+
+def _pages(root: Path) -> list[str]:
+    """The pages that SUMMARY.md promises."""
+    text = (root / "notebooks" / "SUMMARY.md").read_text(encoding="utf-8")
+    return [re.sub(r"\.(md|ipynb)$", ".html", path) for path in re.findall(r"\]\(([^)]+)\)", text)]
+
+
+def _font(book: Path) -> None:
+    """MathML needs an OpenType font with a mathematics table; ziamath ships STIX Two Math (SIL Open Font License)."""
+    spec = importlib.util.find_spec("ziamath")
+    if spec is None or spec.origin is None:
+        raise BookError('ziamath is missing; install it with: pip install "genlab[book]"')
+    shutil.copy(Path(spec.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf", book / "fonts")
+
+
+def serve(root: Path, out: Path, port: int) -> None:
+    """Serve the book on localhost, and build it again when a source changes."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(out))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"the book is at http://127.0.0.1:{server.server_port}/ (stop with Ctrl-C)", flush=True)
+    seen = _newest(root)
+    while True:
+        time.sleep(1)
+        if (now := _newest(root)) != seen:
+            seen = now
+            try:
+                build(root, out)
+                print("built again", flush=True)
+            except BookError as error:
+                print(error, file=sys.stderr)
+
+
+def _newest(root: Path) -> float:
+    return max(path.stat().st_mtime for path in [root / "book.toml", *(root / "notebooks").rglob("*")])
+
+
+def main() -> int:
+    """Run one command; exit status 1 with one message when the book is not whole."""
+    if "preprocess" in sys.argv[1:]:
+        return preprocess.main()
+    parser = argparse.ArgumentParser(prog="python -m genlab.book", description="Render the course as a book.")
+    parser.add_argument("command", choices=["build", "serve"])
+    parser.add_argument("--root", type=Path, default=Path(), help="the project's folder")
+    parser.add_argument("--out", type=Path, help="where the book goes (default: _book below the root)")
+    parser.add_argument("--port", type=int, default=3000, help="of serve")
+    given = parser.parse_args()
+    root = given.root.resolve()
+    out = (given.out or root / "_book").resolve()
+    try:
+        start = time.monotonic()
+        build(root, out)
+        print(f"the book is in {out}: open {out / 'index.html'} ({time.monotonic() - start:.1f} s)")
+        if given.command == "serve":
+            serve(root, out, given.port)
+    except BookError as error:
+        print(f"genlab.book: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

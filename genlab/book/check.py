@@ -1,0 +1,106 @@
+"""What came out of mdBook, checked page by page: mdBook can fail in silence, and exit with status 0."""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+LATEX = re.compile(r"\$[^$\n]{1,200}\$|\\(?:frac|log|mathbb|sum|int|operatorname|tag|text|left|mathcal)\b")
+# mdBook's own pages that repeat or list the others.
+SKIPPED = {"404.html", "print.html", "toc.html"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a check needs of an HTML page."""
+
+    path: Path
+    ids: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    resources: list[str] = field(default_factory=list)
+    images: list[tuple[str, str]] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._silent = 0
+        self.feed(self.path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            self.ids.add(given["id"])
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag == "img":
+            self.images.append((given.get("src", ""), given.get("alt", "")))
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed") and "src" in given:
+            self.resources.append(given["src"])
+        if tag == "link" and "href" in given:
+            self.resources.append(given["href"])
+        if tag in ("script", "style", "pre", "code", "math"):
+            self._silent += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style", "pre", "code", "math"):
+            self._silent -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.text.append(data)
+
+
+def check(folder: Path, expected: list[str]) -> list[str]:
+    """Everything that is wrong with a rendered book, a line each.
+
+    Args:
+        folder: the rendered book.
+        expected: pages that must be there, one for each chapter of SUMMARY.md.
+    """
+    faults = [f"{name}: the page was not rendered" for name in expected if not (folder / name).exists()]
+    pages = {p.relative_to(folder).as_posix(): Page(p) for p in sorted(folder.rglob("*.html")) if p.name not in SKIPPED}
+    for name, page in pages.items():
+        faults += [f"{name}: {fault}" for fault in _page(page, folder, pages)]
+    for sheet in folder.rglob("*.css"):
+        for url in re.findall(r"""(?:url\(|@import\s+)['"]?(https?:|//)""", sheet.read_text(encoding="utf-8")):
+            faults.append(f"{sheet.relative_to(folder)}: loads {url}… from the network")
+    return faults
+
+
+def _page(page: Page, folder: Path, pages: dict[str, Page]) -> list[str]:
+    text = "".join(page.text)
+    faults = []
+    if '"cell_type"' in text or '"nbformat"' in text:
+        faults.append("a notebook's raw JSON was rendered; the preprocessor did not run")
+    if found := LATEX.search(text):
+        faults.append(f"LaTeX was left over: {found[0]!r}")
+    if "{{#" in text:
+        faults.append("an include was left over")
+    faults += [f"the image {src} has no alt text" for src, alt in page.images if not alt.strip()]
+    for url in page.resources:
+        if urlsplit(url).scheme in ("http", "https") or url.startswith("//"):
+            faults.append(f"loads {url} from the network")
+        elif not url.startswith("data:") and not _resolve(page, url).exists():
+            faults.append(f"{url} does not exist")
+    for url in page.links:
+        fault = _link(page, url, folder, pages)
+        faults += [f"the link {url} {fault}"] if fault else []
+    return faults
+
+
+def _resolve(page: Page, url: str) -> Path:
+    return (page.path.parent / unquote(urlsplit(url).path)).resolve()
+
+
+def _link(page: Page, url: str, folder: Path, pages: dict[str, Page]) -> str | None:
+    parts = urlsplit(url)
+    if parts.scheme or url.startswith("//"):
+        return None
+    target = _resolve(page, url) if parts.path else page.path.resolve()
+    if not target.exists():
+        return "leads to a page that does not exist"
+    name = target.relative_to(folder.resolve()).as_posix()
+    if parts.fragment and name in pages and unquote(parts.fragment) not in pages[name].ids:
+        return "leads to a heading or an equation that does not exist"
+    return None

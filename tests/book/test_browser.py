@@ -1,0 +1,137 @@
+"""Every page of the real book, opened from disk in a headless browser."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from .conftest import find_browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Text and background colours of every visible piece of text, with the contrast ratio that WCAG defines.
+CONTRAST = """() => {
+  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
+  const linear = v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = c => { const [r, g, b] = c.map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0.9) return c.slice(0, 3) } return [255, 255, 255] };
+  const poor = new Map();
+  const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  for (let n; n = walk.nextNode();) {
+    const e = n.parentElement;
+    if (!n.textContent.trim() || !e.getClientRects().length || e.closest('.buttons, template')) continue;
+    const a = light(parse(getComputedStyle(e).color)), b = light(ground(e));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.set(e.tagName + '.' + e.className, [ratio, n.textContent.trim().slice(0, 30)]);
+  }
+  return [...poor];
+}"""
+LEFT_OVER = r"""() => {
+  const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT), found = [];
+  for (let n; n = walk.nextNode();)
+    if (!n.parentElement.closest('pre, code, math') && /\$[^$\n]+\$|\\(frac|log|mathbb|sum|tag)\b/.test(n.textContent))
+      found.push(n.textContent.trim().slice(0, 60));
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        message = "no Chromium or Chrome is installed (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that records console errors, failed requests and requests that leave the disk."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
+    opened.on("pageerror", lambda e: faults.append(f"error: {e}"))
+    # Leaving a page aborts what it was still loading; that is no failure.
+    opened.on("requestfailed", lambda r: None if "ABORTED" in (r.failure or "") else faults.append(f"failed: {r.url}"))
+    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(f"network: {r.url}"))
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def pages(book: Path) -> list[Path]:
+    return sorted(p for p in book.rglob("*.html") if p.name not in ("404.html", "toc.html"))
+
+
+def test_every_page_loads_with_its_mathematics_and_images(real_book: Path, page: Page) -> None:
+    with_math = 0
+    for path in pages(real_book):
+        page.goto(path.as_uri())
+        for image in page.query_selector_all("main img"):
+            image.scroll_into_view_if_needed()
+        page.wait_for_function("[...document.querySelectorAll('main img')].every(i => i.complete)")
+        bad = "[...document.querySelectorAll('main img')].filter(i => !i.naturalWidth || !i.alt.trim()).map(i => i.src)"
+        assert page.evaluate(bad) == [], path.name
+        assert page.evaluate(LEFT_OVER) == [], path.name
+        with_math += page.locator("main math").count() > 0
+    assert with_math >= 3, "the chapters have mathematics"
+
+
+def test_mathematics_is_set_in_the_books_own_font(real_book: Path, page: Page) -> None:
+    page.goto((real_book / "05_training_a_vae.html").as_uri())
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("[...document.fonts].some(f => f.family.includes('STIX Two Math') && f.status === 'loaded')")
+
+
+@pytest.mark.parametrize("theme", ["light", "navy"])
+def test_every_page_is_readable(real_book: Path, page: Page, theme: str) -> None:
+    page.add_init_script(f"localStorage.setItem('mdbook-theme', '{theme}')")
+    for path in pages(real_book):
+        if path.name == "print.html":  # the same texts once more
+            continue
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.classList.contains(localStorage.getItem('mdbook-theme'))")
+        assert page.evaluate(CONTRAST) == [], f"{path.name} in {theme}"
+
+
+def test_narrow_windows_do_not_scroll_sideways(real_book: Path, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path in pages(real_book):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path.name
+
+
+def test_search_finds_a_word_from_a_notebook(real_book: Path, page: Page) -> None:
+    page.goto((real_book / "index.html").as_uri())
+    page.keyboard.press("s")
+    page.fill("#mdbook-searchbar", "reparameterisation")
+    page.wait_for_selector("#mdbook-searchresults li a")
+    found = page.eval_on_selector_all("#mdbook-searchresults li a", "links => links.map(a => a.href)")
+    assert any("05_training_a_vae" in url for url in found)
+
+
+def test_next_and_previous_go_through_the_whole_book(real_book: Path, page: Page) -> None:
+    page.goto((real_book / "index.html").as_uri())
+    visited = []
+    while (forward := page.locator("a.nav-chapters.next").first).count():
+        page.goto(forward.evaluate("a => a.href"))
+        visited.append(page.url)
+    assert len(visited) == len(set(visited)) >= 11
+    page.goto(page.locator("a.nav-chapters.previous").first.evaluate("a => a.href"))
+    assert page.url == visited[-2]
