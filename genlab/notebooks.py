@@ -40,6 +40,7 @@ def execute(path: Path) -> NotebookNode:
         timeout=900,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
     )

@@ -30,10 +30,12 @@ STYLE: Any = {
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 3.0) -> tuple[Figure, Any]:
-    """A figure in the course's style with its axes: one `Axes`, or an array of them. Inches."""
-    with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(rows, columns, figsize=(width, height))
-    return fig, axes
+    """A figure in the course's style with its axes: one `Axes`, or an array of them. Sizes in inches.
+
+    The style becomes matplotlib's default for the session, since titles and legends take theirs when they are drawn.
+    """
+    plt.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=(width, height))
 
 
 def show(fig: Figure, alt: str) -> None:
@@ -59,8 +61,7 @@ def show(fig: Figure, alt: str) -> None:
 def png(fig: Figure, *, dpi: int = 110) -> bytes:
     """The figure as PNG, closed afterwards."""
     buffer = io.BytesIO()
-    with plt.rc_context(STYLE):
-        fig.savefig(buffer, format="png", dpi=dpi)
+    fig.savefig(buffer, format="png", dpi=dpi)
     plt.close(fig)
     return buffer.getvalue()
 

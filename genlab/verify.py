@@ -42,7 +42,7 @@ def claim(
     elif not stated:
         raise ValueError(f"claim({sentence!r}) was given {value!r} and no bound; pass above=, below= or equals=")
     else:
-        value = float(value)
+        value = float(value.detach() if isinstance(value, Tensor) else value)
         tests = {"above": value > stated.get("above", -math.inf), "below": value < stated.get("below", math.inf)}
         tests["equals"] = abs(value - stated.get("equals", value)) <= within
         holds = math.isfinite(value) and all(tests[k] for k in stated)

@@ -1,0 +1,136 @@
+"""Rules that every notebook keeps: each is a function from a notebook to its faults."""
+
+import re
+from collections.abc import Callable, Iterator
+
+from nbformat import NotebookNode
+
+SECTIONS = ("You will be able to", "Exercises", "What you now know", "References")
+TAGS = {"nbval-ignore-output"}
+LIMIT = 1_000_000
+
+Rule = Callable[[NotebookNode], list[str]]
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def outputs(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            yield number, output
+
+
+def texts(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
+    """Sources and textual outputs with their cells."""
+    for number, cell in enumerate(notebook.cells):
+        yield number, cell.source
+    for number, output in outputs(notebook):
+        yield number, output.get("text", "")
+        yield from ((number, str(v)) for k, v in output.get("data", {}).items() if k.startswith("text/"))
+
+
+def printed(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
+    for number, output in outputs(notebook):
+        yield number, output.get("text", "") + output.get("data", {}).get("text/plain", "")
+
+
+def executed_in_order(notebook: NotebookNode) -> list[str]:
+    counts = [cell.execution_count for cell in code(notebook)]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts are {counts}, not 1, 2, 3, …"]
+
+
+def no_errors(notebook: NotebookNode) -> list[str]:
+    return [f"cell {n} stores an error" for n, output in outputs(notebook) if output.output_type == "error"]
+
+
+def no_stderr(notebook: NotebookNode) -> list[str]:
+    return [f"cell {n} writes to stderr" for n, output in outputs(notebook) if output.get("name") == "stderr"]
+
+
+def no_warnings(notebook: NotebookNode) -> list[str]:
+    return [f"cell {n} prints a warning" for n, text in printed(notebook) if re.search(r"[A-Z]\w*Warning\b", text)]
+
+
+def ignored_with_reason(notebook: NotebookNode) -> list[str]:
+    tagged = [cell for cell in code(notebook) if "nbval-ignore-output" in cell.metadata.get("tags", [])]
+    faults = [f"no reason is given for ignoring: {c.source[:40]!r}" for c in tagged if not c.metadata.get("reason")]
+    if len(tagged) > 0.15 * len(code(notebook)):
+        faults.append(f"{len(tagged)} of {len(code(notebook))} code cells are ignored, more than 15 %")
+    return faults
+
+
+def known_tags(notebook: NotebookNode) -> list[str]:
+    tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    return [f"tag {tag!r} is not allowed; allowed is {', '.join(TAGS)}" for tag in sorted(tags - TAGS)]
+
+
+def figures_have_alt_text(notebook: NotebookNode) -> list[str]:
+    faults = []
+    for number, output in outputs(notebook):
+        if any(kind.startswith("image/") for kind in output.get("data", {})):
+            alt = output.metadata.get("image/png", {}).get("alt", "")
+            if len(alt) < 20 or output.data.get("text/plain") != f"Figure: {alt}":
+                faults.append(f"the figure of cell {number} has no alt text of 20 characters that its text repeats")
+    return faults
+
+
+def no_machine_paths(notebook: NotebookNode) -> list[str]:
+    path = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|work|usr|var)/|\b[A-Z]:\\")
+    return [f"cell {n} has an absolute path: {m[0]!r}" for n, text in texts(notebook) if (m := path.search(text))]
+
+
+def nothing_that_changes(notebook: NotebookNode) -> list[str]:
+    volatile = re.compile(r"\b0x[0-9a-f]{6,}|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-|\bit/s\b")
+    return [f"cell {n} prints {m[0]!r}" for n, text in printed(notebook) if (m := volatile.search(text))]
+
+
+def plain_python(notebook: NotebookNode) -> list[str]:
+    odd = re.compile(r"^\s*(?:[%!]|from \S+ import \*)|sys\.path", re.MULTILINE)
+    return [f"code has {m[0].strip()!r}" for cell in code(notebook) if (m := odd.search(cell.source))]
+
+
+def one_imports_cell(notebook: NotebookNode) -> list[str]:
+    found = [c for c in code(notebook) if re.search(r"^(?:import|from) ", c.source, re.MULTILINE)]
+    return [] if len(found) == 1 else [f"{len(found)} cells import, but one should"]
+
+
+def short_cells(notebook: NotebookNode) -> list[str]:
+    lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code(notebook)]
+    return [f"a code cell has {n} lines, more than 20" for n in lines if n > 20]
+
+
+def sections_in_order(notebook: NotebookNode) -> list[str]:
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    first = notebook.cells[0].source if notebook.cells else ""
+    faults = []
+    if not re.match(r"# \d\d · \S.*\n+[^\n#]", first):
+        faults.append("the first cell must open with '# NN · title' and a promise")
+    if not re.search(r"\*\*Read\*\* .*\*\*Run\*\* .*\*\*Difficulty\*\* .*\*\*Needs\*\*", first, re.DOTALL):
+        faults.append("the first cell must have the line Read · Run · Difficulty · Needs")
+    places = [text.find(f"## {section}") for section in SECTIONS]
+    if -1 in places or places != sorted(places):
+        faults.append(f"the sections {', '.join(SECTIONS)} must be there in this order")
+    elif len(re.findall(r"^### Exercise ", text[places[1] : places[2]], re.MULTILINE)) < 4:
+        faults.append("there must be four exercises or more")
+    elif not re.search(r"doi\.org/|arxiv\.org/abs/", text[places[3] :], re.IGNORECASE):
+        faults.append("the references must have a DOI or an arXiv number")
+    return faults
+
+
+RULES: list[Rule] = [
+    executed_in_order,
+    no_errors,
+    no_stderr,
+    no_warnings,
+    ignored_with_reason,
+    known_tags,
+    figures_have_alt_text,
+    no_machine_paths,
+    nothing_that_changes,
+    plain_python,
+    one_imports_cell,
+    short_cells,
+    sections_in_order,
+]

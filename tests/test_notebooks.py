@@ -1,0 +1,175 @@
+"""Every notebook keeps the rules; every rule catches what it is for; nbval turns red on a wrong output."""
+
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from genlab import notebooks
+from tests import notebook_lint as lint
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def test_there_are_notebooks_and_the_summary_lists_them_all() -> None:
+    listed = re.findall(r"\(([^)]+\.ipynb)\)", (FOLDER / "SUMMARY.md").read_text(encoding="utf-8"))
+    assert len(NOTEBOOKS) >= 3 and sorted(listed) == [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("rule", lint.RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_keeps_the_rules(path: Path, rule: lint.Rule) -> None:
+    assert rule(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_is_small_and_tidy(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert path.stat().st_size < lint.LIMIT
+    assert notebooks.tidy(copy.deepcopy(notebook)) == notebook, "store it with `make notebooks`"
+
+
+TITLE = (
+    "# 99 · A test\n\nA promise.\n\n**Read** 1 min · **Run** 1 s · **Difficulty** ●○○ · **Needs** nothing\n\n"
+    "## You will be able to\n\n- see"
+)
+END = (
+    "## Exercises\n\n"
+    + "".join(f"### Exercise 9.{i} · x\n\n" for i in range(4))
+    + "## What you now know\n\nx\n\n## References\n\n[arXiv](https://arxiv.org/abs/1312.6114)"
+)
+
+
+def good() -> NotebookNode:
+    """A small notebook that keeps every rule."""
+    alt = "A line that rises from left to right."
+    metadata = {"image/png": {"alt": alt}}
+    figure = new_output("display_data", {"image/png": "AAAA", "text/plain": f"Figure: {alt}"}, metadata=metadata)
+    cells = [
+        new_markdown_cell(TITLE),
+        new_code_cell("import math", execution_count=1),
+        new_code_cell("print(1 + 1)", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]),
+        new_code_cell("f()", execution_count=3, outputs=[figure]),
+        *(new_code_cell(f"x = {i}", execution_count=i) for i in range(4, 9)),
+        new_markdown_cell(END),
+    ]
+    return new_notebook(cells=cells)
+
+
+def say(notebook: NotebookNode, text: str, name: str = "stdout") -> None:
+    notebook.cells[2].outputs = [new_output("stream", name=name, text=text)]
+
+
+def change(name: str, notebook: NotebookNode) -> None:
+    """Break one rule."""
+    cells = notebook.cells
+    if name == "executed_in_order":
+        cells[2].execution_count = None
+    elif name == "no_errors":
+        cells[2].outputs = [new_output("error", ename="ValueError", evalue="x", traceback=[])]
+    elif name == "no_stderr":
+        say(notebook, "x", "stderr")
+    elif name == "no_warnings":
+        say(notebook, "UserWarning: x")
+    elif name == "ignored_with_reason":
+        cells[2].metadata = {"tags": ["nbval-ignore-output"]}
+    elif name == "known_tags":
+        cells[2].metadata = {"tags": ["nbval-skip"]}
+    elif name == "figures_have_alt_text":
+        cells[3].outputs[0].metadata = {}
+    elif name == "no_machine_paths":
+        say(notebook, "/home/me/x")
+    elif name == "nothing_that_changes":
+        say(notebook, "<object at 0x7f2b3c4d5e6f>")
+    elif name == "plain_python":
+        cells[2].source = "%matplotlib inline"
+    elif name == "one_imports_cell":
+        cells[2].source = "from math import pi"
+    elif name == "short_cells":
+        cells[2].source = "x = 1\n" * 21
+    elif name == "sections_in_order":
+        cells[-1].source = END.replace("### Exercise 9.3", "### Task 9.3")
+
+
+@pytest.mark.parametrize("rule", lint.RULES, ids=lambda rule: rule.__name__)
+def test_every_rule_passes_a_good_notebook_and_catches_a_bad_one(rule: lint.Rule) -> None:
+    assert rule(good()) == []
+    bad = good()
+    change(rule.__name__, bad)
+    assert rule(bad) != []
+
+
+def test_more_than_15_percent_ignored_is_caught() -> None:
+    notebook = good()
+    for cell in notebook.cells[1:3]:
+        cell.metadata = {"tags": ["nbval-ignore-output"], "reason": "x"}
+    assert "15 %" in lint.ignored_with_reason(notebook)[0]
+
+
+def write(folder: Path, *sources: str) -> Path:
+    path = folder / "99_small.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def nbval(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        str(path),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
+
+
+def test_nbval_is_green_on_a_stored_notebook_and_red_when_an_output_is_corrupted(tmp_path: Path) -> None:
+    path = write(tmp_path, "x = 20", "print('✓', x + 1)\nx + 2")
+    notebooks.store(path)
+    green = nbval(path)
+    assert green.returncode == 0 and "2 passed" in green.stdout
+    path.write_text(path.read_text().replace("✓ 21", "✓ 22"))
+    red = nbval(path)
+    assert red.returncode == 1 and "1 failed" in red.stdout
+
+
+def test_nbval_is_red_when_an_output_of_a_real_notebook_is_corrupted(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    notebook.cells = notebook.cells[:6]  # up to the first claims: quick, and it imports what the course imports
+    claim = next(o for c in notebook.cells for o in c.get("outputs", []) if "✓" in o.get("text", ""))
+    path = tmp_path / NOTEBOOKS[0].name
+    nbformat.write(notebook, path)
+    assert nbval(path).returncode == 0
+    claim.text = claim.text.replace("✓", "✗", 1)
+    nbformat.write(notebook, path)
+    assert nbval(path).returncode == 1
+
+
+def test_a_notebook_that_fails_is_named_and_left_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "x = 1", "1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(notebooks.Failed, match=r"(?s)99_small\.ipynb, cell 1:.*1 / 0.*ZeroDivisionError"):
+        notebooks.store(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_notebook_that_writes_to_stderr_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(notebooks.Failed, match="writes to stderr"):
+        notebooks.store(write(tmp_path, "import sys\nprint('x', file=sys.stderr)"))
+
+
+def test_an_unknown_notebook_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert notebooks.main(["77"]) == 2
+    error = capsys.readouterr().err
+    assert "'77'" in error and error.count("\n") == 1
