@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab test notebooks lint bench clean distclean
+.PHONY: help book serve lab test notebooks lint bench constraints clean distclean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,9 +42,13 @@ lint: $(STAMP) ## check style and types
 bench: $(STAMP) ## measure speed against the plain way
 	$(BIN)/python -m genlab.bench
 
+constraints: $(STAMP) ## pin what is installed in .venv now
+	$(BIN)/python .ci/constraints.py
+
 clean: ## remove what the targets make, but not .venv
 	rm -rf _book runs .coverage .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find genlab tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@echo ".venv stays; make distclean removes it as well"
 
 distclean: clean ## remove .venv as well
 	rm -rf .venv genlab.egg-info

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from traitlets import default
 
 FOLDER = Path("notebooks")
 # Stored outputs come from the quick profile, without progress bars and live pictures.
 ENVIRONMENT = {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+TIMEOUT = 900  # seconds a cell may take
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -26,40 +30,44 @@ class Failed(Exception):
     """A notebook that did not run cleanly; the message names notebook, cell and error."""
 
 
+class OwnKernel(AsyncKernelManager):
+    """The kernel of this interpreter, whatever kernels of the name python3 the reader has installed elsewhere."""
+
+    @default("kernel_spec_manager")
+    def _only_the_native_one(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
 def execute(path: Path) -> NotebookNode:
     """Run a notebook in a clean kernel of this interpreter and return it, tidied; the file is not touched.
 
     Raises:
-        Failed: a cell raised, or wrote to stderr.
+        Failed: a cell raised, took too long, ended the kernel, or wrote to stderr.
     """
     os.environ |= ENVIRONMENT
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    started: list[int] = []
     client = NotebookClient(
         notebook,
-        timeout=900,
+        timeout=TIMEOUT,
         kernel_name="python3",
+        kernel_manager_class=OwnKernel,
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=40"],
         coalesce_streams=True,
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
         client.execute()
-    except CellExecutionError as error:
-        raise Failed(f"{path.name}, {_cell(notebook)}:\n{error}") from None
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        where = f"cell {started[-1]}:\n{notebook.cells[started[-1]].source}" if started else "before the first cell"
+        raise Failed(f"{path.name}, {where}\n{type(error).__name__}: {error}") from None
     for number, cell in enumerate(notebook.cells):
         if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
             raise Failed(f"{path.name}, cell {number} writes to stderr:\n{cell.source}\n{cell.outputs}")
     return tidy(notebook)
-
-
-def _cell(notebook: NotebookNode) -> str:
-    """Number and source of the cell that failed: the last one with an error among its outputs."""
-    for number, cell in enumerate(notebook.cells):
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            return f"cell {number}:\n{cell.source}"
-    return "a cell that could not be found"
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
@@ -79,7 +87,7 @@ def store(path: Path) -> float:
     notebook = execute(path)
     nbformat.validate(notebook)
     partial = path.with_suffix(".partial")
-    partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
     os.replace(partial, path)
     return time.monotonic() - start
 
@@ -88,9 +96,11 @@ def find(prefixes: list[str], folder: Path = FOLDER) -> list[Path]:
     """The notebooks whose names start with one of the prefixes, or all, in order.
 
     Raises:
-        ValueError: a prefix fits none.
+        ValueError: a prefix fits none, or there are no notebooks.
     """
     every = sorted(folder.glob("*.ipynb"))
+    if not every:
+        raise ValueError(f"there are no notebooks in {folder}/; run this in the folder of the project")
     for prefix in prefixes:
         if not any(path.name.startswith(prefix) for path in every):
             known = ", ".join(path.stem for path in every)

@@ -1,6 +1,7 @@
 """Every notebook keeps the rules; every rule catches what it is for; nbval turns red on a wrong output."""
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -106,6 +107,68 @@ def test_every_rule_passes_a_good_notebook_and_catches_a_bad_one(rule: lint.Rule
     assert rule(bad) != []
 
 
+WRONG_TEXTS = {
+    "no_machine_paths": ["/root/x", "saved to /tmp/y.png", "C:\\Users\\me\\x.png", "/work/a", "'/Users/me/x'"],
+    "nothing_that_changes": ["0x7f2b3c4d5e6f", "123e4567-e89b-42d3-a456-426614174000", "200/200 [00:01, 150it/s]"],
+    "no_warnings": ["Warning: x", "DeprecationWarning: old"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, every in WRONG_TEXTS.items() for text in every])
+def test_rules_on_what_is_printed_catch_each_kind(name: str, text: str) -> None:
+    notebook = good()
+    say(notebook, text)
+    assert getattr(lint, name)(notebook) != []
+
+
+def test_mathematics_and_web_addresses_are_no_paths() -> None:
+    notebook = good()
+    notebook.cells[0].source += "\n\n$G:\\mathcal{Z} \\to X$, [a page](https://a.org/home/b), n/tmp"
+    assert lint.no_machine_paths(notebook) == []
+
+
+@pytest.mark.parametrize("source", ["from math import *", "import sys\nsys.path.append('x')", "!ls", "%%time\nx = 1"])
+def test_code_that_is_no_plain_python_is_caught(source: str) -> None:
+    notebook = good()
+    notebook.cells[2].source = source
+    assert lint.plain_python(notebook) != []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# 99 · A test", "# A test"),
+        ("A promise.", ""),
+        ("**Run** 1 s · ", ""),
+        ("## You will be able to", "## Goals"),
+        ("## What you now know", "## Summary"),
+        ("## References", "## Further reading"),
+        ("arxiv.org/abs/1312.6114", "example.org"),
+        ("## Exercises", "## Problems"),
+    ],
+)
+def test_each_missing_part_of_a_chapter_is_caught(old: str, new: str) -> None:
+    notebook = good()
+    for cell in (notebook.cells[0], notebook.cells[-1]):
+        cell.source = cell.source.replace(old, new)
+    assert lint.sections_in_order(notebook) != []
+
+
+def test_sections_in_another_order_are_caught() -> None:
+    notebook = good()
+    head, tail = notebook.cells[-1].source.split("## What you now know")
+    notebook.cells[-1].source = f"## What you now know{tail}\n\n{head}"
+    assert lint.sections_in_order(notebook) != []
+
+
+def test_alt_text_that_is_short_or_not_repeated_is_caught() -> None:
+    short, other = good(), good()
+    short.cells[3].outputs[0].metadata["image/png"]["alt"] = "A line."
+    short.cells[3].outputs[0].data["text/plain"] = "Figure: A line."
+    other.cells[3].outputs[0].data["text/plain"] = "<Figure size 800x300>"
+    assert lint.figures_have_alt_text(short) and lint.figures_have_alt_text(other)
+
+
 def test_more_than_15_percent_ignored_is_caught() -> None:
     notebook = good()
     for cell in notebook.cells[1:3]:
@@ -167,6 +230,34 @@ def test_a_notebook_that_fails_is_named_and_left_as_it_was(tmp_path: Path, capsy
 def test_a_notebook_that_writes_to_stderr_is_refused(tmp_path: Path) -> None:
     with pytest.raises(notebooks.Failed, match="writes to stderr"):
         notebooks.store(write(tmp_path, "import sys\nprint('x', file=sys.stderr)"))
+
+
+@pytest.mark.parametrize(
+    ("source", "error"), [("import os\nos._exit(3)", "DeadKernelError"), ("while True: pass", "CellTimeoutError")]
+)
+def test_a_cell_that_ends_the_kernel_or_takes_for_ever_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str
+) -> None:
+    monkeypatch.setattr(notebooks, "TIMEOUT", 2)
+    with pytest.raises(notebooks.Failed, match=rf"(?s)99_small\.ipynb, cell 1:.*{error}"):
+        notebooks.execute(write(tmp_path, "x = 1", source, "x = 2"))
+
+
+def test_notebooks_run_in_this_interpreter_whatever_kernels_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "kernels" / "python3"
+    other.mkdir(parents=True)
+    spec = {"argv": ["no-such-python"], "display_name": "another", "language": "python"}
+    (other / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    notebook = notebooks.execute(write(tmp_path, "import sys\nprint(sys.executable)"))
+    assert notebook.cells[0].outputs[0].text.strip() == sys.executable
+
+
+def test_a_folder_without_notebooks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert notebooks.main([]) == 2
 
 
 def test_an_unknown_notebook_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,3 +3,7 @@
 
 class BookError(Exception):
     """The book cannot be rendered whole; the message names the place and the reason."""
+
+
+# Names the folder for images in the preprocessor's environment; the build copies it into the book that mdBook has made.
+IMAGES = "GENLAB_BOOK_IMAGES"

@@ -1,6 +1,7 @@
 """`python -m genlab.book build|serve|preprocess`: render, serve on localhost, be mdBook's preprocessor."""
 
 import argparse
+import contextlib
 import http.server
 import importlib.util
 import os
@@ -14,7 +15,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from genlab.book import BookError, check, preprocess
+from genlab.book import IMAGES, BookError, check
 
 
 def build(root: Path, out: Path) -> None:
@@ -25,12 +26,17 @@ def build(root: Path, out: Path) -> None:
     """
     if not (root / "book.toml").exists():
         raise BookError(f"{root} has no book.toml; run this in the project's folder, or pass --root")
+    # The old book is removed, so it must be one: mdBook writes toc.html into every book.
+    if out.exists() and not (out / "toc.html").exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise BookError(f"{out} exists and is no book, so it is left alone; give --out a new or an empty folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book-") as scratch:
         fresh, images = Path(scratch) / "book", Path(scratch) / "images"
         _mdbook(root, fresh, images)
         if images.exists():
-            shutil.copytree(images, fresh / "images")
+            shutil.copytree(images, fresh / "images", dirs_exist_ok=True)
         _font(fresh)
+        _tidy(fresh)
         if faults := check.check(fresh, _pages(root)):
             raise BookError("the book was rendered, but not whole:\n  " + "\n  ".join(faults))
         old = Path(scratch) / "old"
@@ -44,14 +50,17 @@ def _mdbook(root: Path, fresh: Path, images: Path) -> None:
     if binary is None:
         raise BookError('mdbook is missing; install it with: pip install "genlab[book]"')
     environment = os.environ | {
-        preprocess.IMAGES: str(images),
+        IMAGES: str(images),
         # mdBook runs the preprocessor by name; it must be this interpreter, not the first python on the path.
         "MDBOOK_PREPROCESSOR__GENLAB__COMMAND": f'"{sys.executable}" -m genlab.book preprocess',
     }
+    for name in ("RUST_LOG", "MDBOOK_LOG"):  # they could silence the log, which is the only sign of some errors
+        environment.pop(name, None)
     done = subprocess.run([binary, "build", root, "-d", fresh], capture_output=True, text=True, env=environment)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     if done.returncode or re.search(r"\b(ERROR|WARN)\b", log):  # a missing include is no more than an ERROR in the log
-        raise BookError(f"mdbook failed:\n{log.strip()}")
+        ours = re.search(r"^genlab\.book: (.*?)(?=^ *ERROR|\Z)", log, re.MULTILINE | re.DOTALL)
+        raise BookError(ours[1].strip() if ours else f"mdbook failed:\n{log.strip()}")
 
 
 def _pages(root: Path) -> list[str]:
@@ -68,10 +77,22 @@ def _font(book: Path) -> None:
     shutil.copy(Path(spec.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf", book / "fonts")
 
 
+def _tidy(book: Path) -> None:
+    """mdBook copies every file beside the sources; those of tests and editors are no part of the book."""
+    for path in [*book.rglob("*.py"), *book.rglob("__pycache__"), *book.rglob(".ipynb_checkpoints")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def serve(root: Path, out: Path, port: int) -> None:
     """Serve the book on localhost, and build it again when a source changes."""
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(out))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise BookError(f"port {port} cannot be had ({error.strerror}); choose another with --port") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"the book is at http://127.0.0.1:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     seen = _newest(root)
@@ -87,13 +108,26 @@ def serve(root: Path, out: Path, port: int) -> None:
 
 
 def _newest(root: Path) -> float:
-    return max(path.stat().st_mtime for path in [root / "book.toml", *(root / "notebooks").rglob("*")])
+    newest = (root / "book.toml").stat().st_mtime
+    for path in (root / "notebooks").rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # JupyterLab saves by way of temporary files
+            newest = max(newest, path.stat().st_mtime)
+    return newest
+
+
+def _preprocess() -> int:
+    """mdBook asks first whether a renderer is supported; the answer does not wait for slow imports."""
+    if "supports" in sys.argv:
+        return 0 if sys.argv[-1] == "html" else 1
+    from genlab.book import preprocess
+
+    return preprocess.main()
 
 
 def main() -> int:
     """Run one command; exit status 1 with one message when the book is not whole."""
     if "preprocess" in sys.argv[1:]:
-        return preprocess.main()
+        return _preprocess()
     parser = argparse.ArgumentParser(prog="python -m genlab.book", description="Render the course as a book.")
     parser.add_argument("command", choices=["build", "serve"])
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder")

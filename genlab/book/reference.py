@@ -14,8 +14,8 @@ def _package() -> Any:
     return griffe.load("genlab", search_paths=[Path(__file__).parents[2]], docstring_parser="google")
 
 
-def page(module: str) -> str:
-    """The reference of one module of genlab, as Markdown.
+def page(module: str, repository: str | None = None) -> str:
+    """The reference of one module of genlab, as Markdown; with a repository's address, linked to the source.
 
     Raises:
         BookError: there is no such module, or a public member has no docstring.
@@ -24,21 +24,23 @@ def page(module: str) -> str:
     if module not in package.members:
         raise BookError(f"reference/{module}.md: genlab has no module {module!r}")
     found = package.members[module]
+    if found.docstring is None:
+        raise BookError(f"genlab/{module}.py has no docstring; its first line opens the page reference/{module}.md")
     parts = [f"# genlab.{module}", found.docstring.value]
     for name, member in found.members.items():
         if name.startswith("_") or member.is_alias or not (member.is_function or member.is_class):
             continue
-        parts.append(_member(f"genlab.{module}", name, member, "##"))
+        parts.append(_member(f"genlab.{module}", name, member, "##", repository))
         methods = member.members.items() if member.is_class else ()
         parts += [
-            _member(f"genlab.{module}.{name}", method, m, "###")
+            _member(f"genlab.{module}.{name}", method, m, "###", repository)
             for method, m in methods
             if m.is_function and not m.is_alias and not method.startswith("_") and m.docstring
         ]
     return "\n\n".join(parts)
 
 
-def _member(owner: str, name: str, member: Any, heading: str) -> str:
+def _member(owner: str, name: str, member: Any, heading: str, repository: str | None) -> str:
     if member.docstring is None:
         raise BookError(f"{owner}.{name} is public and has no docstring; write one or rename it with an underscore")
     parts = [f"{heading} {name}", f"```python\n{_signature(name, member)}\n```"]
@@ -50,10 +52,25 @@ def _member(owner: str, name: str, member: Any, heading: str) -> str:
             rows = "\n".join(f"- `{item.name}`: {_line(item.description)}" for item in section.value)
             parts.append(f"{'Arguments' if kind == 'parameters' else 'Attributes'}:\n\n{rows}")
         elif kind == "raises":
-            parts.append("\n".join(f"Raises `{item.annotation}`: {_line(item.description)}" for item in section.value))
+            rows = "\n".join(f"- `{item.annotation}`: {_line(item.description)}" for item in section.value)
+            parts.append(f"Raises:\n\n{rows}")
         elif kind == "returns":
             parts.append("Returns: " + " ".join(_line(item.description) for item in section.value))
+        else:  # never drop what an author wrote
+            raise BookError(
+                f"{owner}.{name}: the docstring's section {kind!r} is not rendered; use Args, Returns, Raises"
+            )
+    parts.append(_source(owner, member, repository))
     return "\n\n".join(parts)
+
+
+def _source(owner: str, member: Any, repository: str | None) -> str:
+    path = f"genlab/{owner.split('.')[1]}.py"
+    text = f"{path}, line {member.lineno}"
+    if repository:
+        address = repository.removesuffix("/").removesuffix(".git")
+        text = f'<a href="{address}/blob/main/{path}#L{member.lineno}">{text}</a>'
+    return f'<p class="source">Defined in {text}</p>'
 
 
 def _line(text: str) -> str:

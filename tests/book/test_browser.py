@@ -99,7 +99,7 @@ def test_mathematics_is_set_in_the_books_own_font(real_book: Path, page: Page) -
     assert page.evaluate("[...document.fonts].some(f => f.family.includes('STIX Two Math') && f.status === 'loaded')")
 
 
-@pytest.mark.parametrize("theme", ["light", "navy"])
+@pytest.mark.parametrize("theme", ["light", "rust", "coal", "navy", "ayu"])
 def test_every_page_is_readable(real_book: Path, page: Page, theme: str) -> None:
     page.add_init_script(f"localStorage.setItem('mdbook-theme', '{theme}')")
     for path in pages(real_book):
@@ -120,7 +120,8 @@ def test_narrow_windows_do_not_scroll_sideways(real_book: Path, page: Page) -> N
 def test_search_finds_a_word_from_a_notebook(real_book: Path, page: Page) -> None:
     page.goto((real_book / "index.html").as_uri())
     page.keyboard.press("s")
-    page.fill("#mdbook-searchbar", "reparameterisation")
+    page.wait_for_function("window.search && window.search.index")
+    page.locator("#mdbook-searchbar").press_sequentially("reparameterisation")
     page.wait_for_selector("#mdbook-searchresults li a")
     found = page.eval_on_selector_all("#mdbook-searchresults li a", "links => links.map(a => a.href)")
     assert any("05_training_a_vae" in url for url in found)

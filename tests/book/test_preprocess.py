@@ -10,13 +10,15 @@ import pytest
 from nbformat.v4 import new_output
 
 from genlab.book import BookError, preprocess, reference
-from genlab.book.markdown import Index, convert, escape, formula
+from genlab.book.links import Index, slug
+from genlab.book.markdown import convert, escape, formula, register
 
-from .conftest import code, figure, notebook
+from .conftest import PIXEL, ROOT, code, figure, notebook
 
 
 def text(source: str, index: Index | None = None, page: str = "a.html") -> str:
-    return convert(source, index=index or Index(), page=page, place="a.ipynb, cell 3")
+    index, place = index or Index(), "a.ipynb, cell 3"
+    return convert(register(source, index=index, page=page, place=place), index=index, page=page, place=place)
 
 
 def book(**chapters: object) -> dict:
@@ -77,7 +79,7 @@ def test_markdown_cannot_read_inside_a_formula() -> None:
 
 def test_a_formula_in_a_block_quote_loses_the_quote_marks() -> None:
     got = text("> **Note.** so\n> $$ x\n> = y $$\n> end")
-    assert "&gt;" not in got and got.startswith("> **Note.**") and got.endswith("> end")
+    assert "&gt;" not in got and got.startswith("> <strong") and got.endswith("> end")
 
 
 def test_numbered_equations_and_references_across_chapters(tmp_path: Path) -> None:
@@ -100,14 +102,98 @@ def test_a_reference_to_a_missing_equation_is_an_error() -> None:
 
 
 def test_links_between_notebooks(tmp_path: Path) -> None:
-    got = rendered(
-        tmp_path, a=notebook("[b](b.ipynb#top), [c](c.md), [web](https://example.org/x.ipynb)"), b=notebook("x"), c="y"
-    )
+    links = "[b](b.ipynb#top), [c](c.md), [web](https://example.org/x.ipynb)"
+    got = rendered(tmp_path, a=notebook(links), b=notebook("# Top"), c="y")
     assert got["a"].endswith("[b](b.html#top), [c](c.html), [web](https://example.org/x.ipynb)")
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("[`f(x)`](b.ipynb)", "(b.html)"),
+        ("[the $x$ case](b.ipynb#top)", "(b.html#top)"),
+        ("[of (5.1) and $x$](b.ipynb)", "(b.html)"),
+        ('[b](b.ipynb "a title")', '(b.html "a title")'),
+        ("[b][1]\n\n[1]: b.ipynb#top", "[1]: b.html#top"),
+        ("[up](../book/b.ipynb)", "(b.html)"),
+        ("[r](reference/gan.md)", "(reference/gan.html)"),
+    ],
+)
+def test_links_are_read_whatever_their_text_holds(source: str, target: str) -> None:
+    index = Index(
+        chapters={"book/b.ipynb": "book/b.html", "book/reference/gan.md": "book/reference/gan.html"},
+        anchors={"book/b.html": {"top"}},
+        equations={"5.1": "book/b.html"},
+    )
+    got = text(source, index, "book/a.html")
+    assert target in got and ".ipynb" not in got and "eq-5.1" not in got
+
+
+def test_links_from_a_folder_lead_out_of_it() -> None:
+    index = Index(chapters={"b.ipynb": "b.html"}, equations={"5.1": "b.html"})
+    got = text("[b](../b.ipynb), equation (5.1)", index, "reference/gan.html")
+    assert got == "[b](../b.html), equation [(5.1)](../b.html#eq-5.1)"
+
+
+def test_a_link_to_a_missing_heading_names_cell_link_and_the_nearest_one(tmp_path: Path) -> None:
+    message = r"a\.ipynb, cell 0: the link to b\.ipynb#the-los leads to a heading .* did you mean #the-loss\?"
+    with pytest.raises(BookError, match=message):
+        rendered(tmp_path, a=notebook("[b](b.ipynb#the-los)"), b=notebook("## The loss"))
+
+
+@pytest.mark.parametrize(
+    ("title", "anchor"),
+    [
+        ("05 · Training a VAE", "05--training-a-vae"),
+        ("The $\\beta$-VAE and `kl_x`: *why*?", "the-beta-vae-and-kl_x-why"),
+        ("Exercise 5.1 · The [KL](b.ipynb) term (●○○, 3 min)", "exercise-51--the-kl-term--3-min"),
+    ],
+)
+def test_headings_have_the_anchors_of_github(title: str, anchor: str) -> None:
+    assert slug(title) == anchor
+
+
+def test_headings_get_their_ids_once_and_comments_in_code_are_none() -> None:
+    index = Index()
+    got = register("# Same\n\n## Same ##\n\n```python\n# Same\n```\n", index=index, page="a.html", place="here")
+    assert got == "# Same {#same}\n\n## Same {#same-1}\n\n```python\n# Same\n```\n"
+    assert index.anchors["a.html"] == {"same", "same-1"}
+
+
+def test_a_heading_that_mentions_an_equation_holds_no_link() -> None:
+    index = Index(equations={"5.1": "a.html"}, anchors={"a.html": {"eq-5.1"}})
+    got = text("## Around `x` (5.1)\n\nas (5.1)", index)
+    assert got == "## Around `x` (5.1) {#around-x-51}\n\nas [(5.1)](#eq-5.1)"
+
+
+def test_call_outs_carry_their_kind() -> None:
+    got = text("> **Warning.** so\n\n> **Other.** so\n\n**Warning.** so")
+    assert got == '> <strong class="warning">Warning.</strong> so\n\n> **Other.** so\n\n**Warning.** so'
+
+
+def test_attachments_become_files(tmp_path: Path) -> None:
+    made = notebook("see ![a dot](attachment:dot.png)")
+    made.cells[0]["attachments"] = {"dot.png": {"image/png": PIXEL}}
+    image = re.search(r"see !\[a dot\]\((images/\w+\.png)\)", rendered(tmp_path, a=made)["a"])
+    assert image and (tmp_path / image[1]).read_bytes().startswith(b"\x89PNG")
+    for source, message in (("![](attachment:dot.png)", "no alt text"), ("![x](attachment:y.png)", "not in the cell")):
+        made.cells[0].source = source
+        with pytest.raises(BookError, match=f"a\\.ipynb, cell 0.*{message}"):
+            rendered(tmp_path, a=made)
+
+
+def test_numbered_equations_of_markdown_pages_count(tmp_path: Path) -> None:
+    got = rendered(tmp_path, a=notebook("by equation (2.1)"), b="$$ x \\tag{2.1} $$")
+    assert "equation [(2.1)](b.html#eq-2.1)" in got["a"]
+
+
+def test_commands_that_jupyter_does_not_know_are_errors() -> None:
+    with pytest.raises(BookError, match="does not parse"):
+        text(r"$\KL(q \| p)$")
+
+
 def test_a_link_to_a_missing_chapter_names_notebook_cell_and_link(tmp_path: Path) -> None:
-    with pytest.raises(BookError, match=r"a\.ipynb, cell 1: the link \[b\]\(nowhere\.ipynb\)"):
+    with pytest.raises(BookError, match=r"a\.ipynb, cell 1: the link to nowhere\.ipynb leads to a chapter"):
         rendered(tmp_path, a=notebook("x", "[b](nowhere.ipynb)"))
 
 
@@ -117,7 +203,7 @@ def test_code_and_outputs(tmp_path: Path) -> None:
     frame = "<style>td {color: red}</style><table class='x' onclick='y'><tr><td>1</td></tr></table><script>z</script>"
     tabled = new_output("execute_result", {"text/plain": "t", "text/html": frame}, execution_count=1)
     got = rendered(tmp_path, a=notebook(code("x = '{{#include y}}'", stream, result, tabled, figure("a dot"))))["a"]
-    assert "```python\nx = '\\{{#include y}}'\n```" in got
+    assert '<pre><code class="language-python">x = &#x27;&#123;&#123;#include y}}&#x27;\n</code></pre>' in got
     assert '<pre class="output stdout"><samp>✓ a &lt; b &amp; $c$</samp></pre>' in got and "array([1, *2*])" in got
     assert "<table><tbody><tr><td>1</td></tr></tbody></table>" in got and "script" not in got and "color" not in got
     image = re.search(r'<img src="images/(\w+\.png)" alt="a dot" width="10" height="10"', got)
@@ -168,6 +254,14 @@ def test_reference_pages_hold_every_public_function() -> None:
     assert len(named) > 15 and all(f"## {name}\n" in page for name in named)
     with pytest.raises(BookError, match="no module 'nothing'"):
         reference.page("nothing")
+
+
+def test_reference_pages_say_where_a_function_is_defined() -> None:
+    source = (ROOT / "genlab/gan.py").read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(source, 1) if text.startswith("def minimax_d("))
+    assert f"Defined in genlab/gan.py, line {line}<" in reference.page("gan")
+    linked = reference.page("gan", "https://github.com/someone/genlab/")
+    assert 'href="https://github.com/someone/genlab/blob/main/genlab/gan.py#L' in linked
 
 
 def test_mdbook_is_answered_before_anything_is_read() -> None:

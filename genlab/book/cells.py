@@ -1,0 +1,129 @@
+"""One notebook as a chapter: prose, code, and what the code printed and drew."""
+
+import base64
+import hashlib
+import html
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import bleach
+import nbformat
+from nbformat import NotebookNode
+
+from genlab.book import BookError, markdown
+from genlab.book.links import Index
+
+ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)\s]+)\)")
+TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td", "caption", "b", "em", "strong", "code", "sub", "sup", "br"}
+TABLE_ATTRIBUTES = {"th": ["scope", "colspan", "rowspan"], "td": ["colspan", "rowspan"]}
+
+
+def read(content: str, source: str) -> NotebookNode:
+    """A notebook from its JSON.
+
+    Raises:
+        BookError: the file is no valid notebook.
+    """
+    try:
+        notebook = nbformat.reads(content, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # json, the schema and nbformat's own reader raise errors of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BookError(f"{source}: this is not a valid notebook ({reason}); restore or repair the file") from None
+    return notebook
+
+
+def chapter(
+    notebook: NotebookNode, *, source: str, page: str, index: Index, images: Path, repository: str | None
+) -> str:
+    """A registered notebook as Markdown and HTML; writes its images into the folder `images`."""
+    parts = [_bar(source, repository)]
+    depth = len(PurePosixPath(page).parts) - 1
+    for number, cell in enumerate(notebook.cells):
+        place = f"{source}, cell {number}"
+        if cell.cell_type == "markdown":
+            text = _attached(cell, place, images, depth)
+            text = markdown.convert(text, index=index, page=page, place=place)
+            # Notebooks do not include files: what mdBook would read as an include is text. It undoes one escape a line.
+            parts.append(re.sub(r"\{\{#.*\}\}", r"\\\g<0>", text))
+        elif cell.cell_type == "code" and cell.source.strip():
+            # HTML, not a fence: Markdown and mdBook's includes leave it alone.
+            parts.append(f'<pre><code class="language-python">{quote(cell.source)}\n</code></pre>')
+            parts += [_output(output, place, images, depth) for output in cell.outputs]
+    return "\n\n".join(part for part in parts if part)
+
+
+def quote(text: str) -> str:
+    """Text as HTML that mdBook does not read either: `{{#include …}}` is expanded wherever it stands."""
+    return html.escape(text).replace("{", "&#123;")
+
+
+def _bar(source: str, repository: str | None) -> str:
+    links = [f'<a href="{PurePosixPath(source).name}" download>Download this notebook</a>']
+    if match := re.match(r"https://github\.com/([^/]+/[^/]+?)(\.git)?/?$", repository or ""):
+        colab = f"https://colab.research.google.com/github/{match[1]}/blob/main/notebooks/{source}"
+        links.append(f'<a href="{colab}">Open in Colab</a>')
+    return f'<nav class="notebook-bar" aria-label="This notebook">{" ".join(links)}</nav>'
+
+
+def _attached(cell: NotebookNode, place: str, images: Path, depth: int) -> str:
+    """A cell's Markdown with its attachments as files."""
+
+    def link(match: re.Match[str]) -> str:
+        alt, name = match[1], match[2]
+        kinds = cell.get("attachments", {}).get(name)
+        if not kinds:
+            raise BookError(f"{place}: the attachment {name} is not in the cell")
+        if not alt.strip():
+            raise BookError(f"{place}: the attachment {name} has no alt text; write it as ![what it shows](…)")
+        kind, content = next(iter(kinds.items()))
+        return f"![{alt}]({_save(content, kind, images, depth)})"
+
+    return ATTACHMENT.sub(link, cell.source)
+
+
+def _output(output: NotebookNode, place: str, images: Path, depth: int) -> str:
+    """One stored output as HTML."""
+    if output.output_type == "stream":
+        return _pre(output.text, f"output {output.name}")
+    if output.output_type == "error":
+        raise BookError(f"{place}: the stored output is an error ({output.ename}); run `make notebooks`")
+    data = output.data
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return _figure(data[kind], output.metadata.get(kind, {}), kind, place, images, depth)
+    if "<table" in data.get("text/html", ""):
+        return _table(data["text/html"])
+    if "text/plain" in data:
+        return _pre(data["text/plain"], "output")
+    raise BookError(f"{place}: an output of type {', '.join(data)} cannot be rendered; store text or an image as well")
+
+
+def _pre(text: str, kind: str) -> str:
+    return f'<pre class="{kind}"><samp>{quote(text.rstrip())}</samp></pre>'
+
+
+def _table(content: str) -> str:
+    """An HTML table with nothing but the table: no scripts, styles or classes."""
+    content = re.sub(r"<(style|script)\b.*?</\1>", "", content, flags=re.DOTALL)
+    clean = bleach.clean(content, tags=TABLE_TAGS, attributes=TABLE_ATTRIBUTES, strip=True).replace("{", "&#123;")
+    # A blank line would end the block, and Markdown would read the rest.
+    return re.sub(r"\n\s*\n", "\n", f'<div class="table-wrapper">\n{clean.strip()}\n</div>')
+
+
+def _figure(content: str, metadata: Any, kind: str, place: str, images: Path, depth: int) -> str:
+    alt = " ".join(metadata.get("alt", "").split())
+    if not alt:
+        raise BookError(f"{place}: a figure has no alt text; show it with plot.show(fig, alt=…)")
+    size = "".join(f' {side}="{int(metadata[side])}"' for side in ("width", "height") if side in metadata)
+    return f'<figure><img src="{_save(content, kind, images, depth)}" alt="{quote(alt)}"{size}></figure>'
+
+
+def _save(content: str, kind: str, images: Path, depth: int) -> str:
+    """Write an image under a name made from its content; returns its path from the page."""
+    raw = base64.b64decode(content)
+    name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{kind.split('/')[1].split('+')[0]}"
+    images.mkdir(parents=True, exist_ok=True)
+    (images / name).write_bytes(raw)
+    return "../" * depth + f"images/{name}"
