@@ -88,13 +88,19 @@ def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -
 
 def images(ax: Axes, x: Tensor, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0) -> None:
     """Draw images (n, c, h, w) with values in [low, high] as a grid, dark ink on light ground."""
-    ax.imshow(tile(x, columns, low=low, high=high), vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(tile(x, columns, low=low, high=high), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title)
     ax.axis("off")
 
 
 def curves(ax: Axes, history: Sequence[Mapping[str, float]], names: Sequence[str], *, smooth: int = 1) -> None:
-    """Draw entries of a history of losses over its `step`, as running means of `smooth` entries, with a legend."""
+    """Draw entries of a history of losses over its `step`, as running means of `smooth` entries, with a legend.
+
+    Raises:
+        ValueError: the history is shorter than `smooth`.
+    """
+    if smooth > max(1, len(history)):
+        raise ValueError(f"smooth={smooth} is more than the {len(history)} entries of the history; use less")
     steps = np.array([row["step"] for row in history])
     for name in names:
         values = np.array([row[name] for row in history], dtype=float)
@@ -148,27 +154,30 @@ def watch(
         return
     from tqdm.auto import tqdm
 
-    view = _View() if picture is not None and _in_notebook() else None
+    view = _View() if picture is not None and in_notebook() else None
     last = -every
-    with tqdm(total=steps, leave=False, dynamic_ncols=True) as bar:
-        for step, losses in loop:
-            if bar.n == 0 and step > 1:
-                bar.update(step - 1)  # a resumed run
-                bar.unpause()
-            bar.update(1)
-            if time.monotonic() - last > every:
-                last = time.monotonic()
-                rate = bar.format_dict["rate"]
-                shown = {name: f"{value:.3f}" for name, value in losses.items()}
-                bar.set_postfix(shown | ({"images/s": f"{rate * batch_size:,.0f}"} if rate and batch_size else {}))
-                if view is not None and picture is not None:
-                    view.update(tile(picture(), low=low))
-            yield step, losses
-    if view is not None:
-        view.close()
+    try:
+        with tqdm(total=steps, leave=False, dynamic_ncols=True) as bar:
+            for step, losses in loop:
+                if bar.n == 0 and step > 1:
+                    bar.update(step - 1)  # a resumed run
+                    bar.unpause()
+                bar.update(1)
+                if time.monotonic() - last > every:
+                    last = time.monotonic()
+                    rate = bar.format_dict["rate"]
+                    shown = {name: f"{value:.3f}" for name, value in losses.items()}
+                    bar.set_postfix(shown | ({"images/s": f"{rate * batch_size:,.0f}"} if rate and batch_size else {}))
+                    if view is not None and picture is not None:
+                        view.update(tile(picture(), low=low))
+                yield step, losses
+    finally:  # also when the caller breaks off
+        if view is not None:
+            view.close()
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this code, so that it can show more than text."""
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:

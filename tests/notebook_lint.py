@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
 
+from genlab.exercises import shelf
+
 SECTIONS = ("You will be able to", "Exercises", "What you now know", "References")
 TAGS = {"nbval-ignore-output"}
 LIMIT = 1_000_000
@@ -106,17 +108,30 @@ def sections_in_order(notebook: NotebookNode) -> list[str]:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     first = notebook.cells[0].source if notebook.cells else ""
     faults = []
-    if not re.match(r"# \d\d · \S.*\n+[^\n#*]", first):
+    if not re.match(r"# (\d\d|A\d) · \S.*\n+[^\n#*]", first):
         faults.append("the first cell must open with '# NN · title' and a promise")
     if not re.search(r"\*\*Read\*\* .*\*\*Run\*\* .*\*\*Difficulty\*\* .*\*\*Needs\*\*", first, re.DOTALL):
         faults.append("the first cell must have the line Read · Run · Difficulty · Needs")
     places = [text.find(f"## {section}") for section in SECTIONS]
     if -1 in places or places != sorted(places):
         faults.append(f"the sections {', '.join(SECTIONS)} must be there in this order")
-    elif len(re.findall(r"^### Exercise ", text[places[1] : places[2]], re.MULTILINE)) < 4:
-        faults.append("there must be four exercises or more")
     elif not re.search(r"doi\.org/|arxiv\.org/abs/", text[places[3] :], re.IGNORECASE):
         faults.append("the references must have a DOI or an arXiv number")
+    return faults
+
+
+def exercises_are_those_of_the_course(notebook: NotebookNode) -> list[str]:
+    """Every exercise is shown once and followed by its own stub, which the reader fills in; there are five or more."""
+    cells = code(notebook)
+    shown = [(i, m[1]) for i, cell in enumerate(cells) if (m := re.fullmatch(r'exercise\("([^"]+)"\)', cell.source))]
+    faults = [] if len(shown) >= 5 else [f"there are {len(shown)} exercises, but five or more should be"]
+    for i, number in shown:
+        if i + 1 == len(cells) or cells[i + 1].source != shelf.find(number).cell:
+            faults.append(f"exercise {number} is not followed by its stub and check")
+    if chapter := {number.split(".")[0] for _, number in shown}:
+        wanted = [e.number for c in sorted(chapter) for e in shelf.of(c)]
+        if [number for _, number in shown] != wanted:
+            faults.append(f"the exercises shown are {[n for _, n in shown]}, but the chapter has {wanted}")
     return faults
 
 
@@ -134,4 +149,5 @@ RULES: list[Rule] = [
     one_imports_cell,
     short_cells,
     sections_in_order,
+    exercises_are_those_of_the_course,
 ]

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from genlab import notebooks
+from genlab.exercises import shelf
 from tests import notebook_lint as lint
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -41,11 +42,7 @@ TITLE = (
     "# 99 · A test\n\nA promise.\n\n**Read** 1 min · **Run** 1 s · **Difficulty** ●○○ · **Needs** nothing\n\n"
     "## You will be able to\n\n- see"
 )
-END = (
-    "## Exercises\n\n"
-    + "".join(f"### Exercise 9.{i} · x\n\n" for i in range(4))
-    + "## What you now know\n\nx\n\n## References\n\n[arXiv](https://arxiv.org/abs/1312.6114)"
-)
+END = "## Exercises\n\nx\n\n## What you now know\n\nx\n\n## References\n\n[arXiv](https://arxiv.org/abs/1312.6114)"
 
 
 def good() -> NotebookNode:
@@ -53,12 +50,13 @@ def good() -> NotebookNode:
     alt = "A line that rises from left to right."
     metadata = {"image/png": {"alt": alt}}
     figure = new_output("display_data", {"image/png": "AAAA", "text/plain": f"Figure: {alt}"}, metadata=metadata)
+    tasks = [source for e in shelf.of("05") for source in (f'exercise("{e.number}")', e.cell)]
     cells = [
         new_markdown_cell(TITLE),
         new_code_cell("import math", execution_count=1),
         new_code_cell("print(1 + 1)", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]),
         new_code_cell("f()", execution_count=3, outputs=[figure]),
-        *(new_code_cell(f"x = {i}", execution_count=i) for i in range(4, 9)),
+        *(new_code_cell(source, execution_count=i) for i, source in enumerate(tasks, 4)),
         new_markdown_cell(END),
     ]
     return new_notebook(cells=cells)
@@ -96,7 +94,9 @@ def change(name: str, notebook: NotebookNode) -> None:
     elif name == "short_cells":
         cells[2].source = "x = 1\n" * 21
     elif name == "sections_in_order":
-        cells[-1].source = END.replace("### Exercise 9.3", "### Task 9.3")
+        cells[-1].source = END.replace("## Exercises", "## Problems")
+    elif name == "exercises_are_those_of_the_course":
+        cells[5].source = cells[5].source.replace("return NotImplemented", "return 0")
 
 
 @pytest.mark.parametrize("rule", lint.RULES, ids=lambda rule: rule.__name__)
@@ -171,9 +171,18 @@ def test_alt_text_that_is_short_or_not_repeated_is_caught() -> None:
 
 def test_more_than_15_percent_ignored_is_caught() -> None:
     notebook = good()
-    for cell in notebook.cells[1:3]:
+    for cell in notebook.cells[1:5]:
         cell.metadata = {"tags": ["nbval-ignore-output"], "reason": "x"}
     assert "15 %" in lint.ignored_with_reason(notebook)[0]
+
+
+def test_an_exercise_that_is_missing_or_out_of_order_is_caught() -> None:
+    short, swapped, few = good(), good(), good()
+    del short.cells[4:6]
+    swapped.cells[4:8] = [*swapped.cells[6:8], *swapped.cells[4:6]]
+    del few.cells[4:-1]
+    for notebook, fault in ((short, "the chapter has"), (swapped, "the chapter has"), (few, "five or more")):
+        assert fault in lint.exercises_are_those_of_the_course(notebook)[-1]
 
 
 def write(folder: Path, *sources: str) -> Path:

@@ -10,17 +10,22 @@ from typing import Any
 import bleach
 import nbformat
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 from genlab.book import BookError, markdown
 from genlab.book.links import Index
+from genlab.exercises import Exercise, shelf, show
 
 ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)\s]+)\)")
+# The cell that shows a task, and the cell in which it is answered.
+SHOWN = re.compile(r"""exercise\(["']([^"']+)["']\)""")
+CHECKED = re.compile(r"""^check\(["']([^"']+)["'],""", re.MULTILINE)
 TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td", "caption", "b", "em", "strong", "code", "sub", "sup", "br"}
 TABLE_ATTRIBUTES = {"th": ["scope", "colspan", "rowspan"], "td": ["colspan", "rowspan"]}
 
 
 def read(content: str, source: str) -> NotebookNode:
-    """A notebook from its JSON.
+    """A notebook from its JSON, with the task of every exercise in place of the cell that shows it.
 
     Raises:
         BookError: the file is no valid notebook.
@@ -31,7 +36,25 @@ def read(content: str, source: str) -> NotebookNode:
     except Exception as error:  # json, the schema and nbformat's own reader raise errors of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BookError(f"{source}: this is not a valid notebook ({reason}); restore or repair the file") from None
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code" and (match := SHOWN.fullmatch(cell.source.strip())):
+            task = show.task(_exercise(match[1], f"{source}, cell {number}"))
+            notebook.cells[number] = new_markdown_cell(task)
     return notebook
+
+
+def _exercise(number: str, place: str) -> Exercise:
+    try:
+        return shelf.find(number)
+    except ValueError as error:
+        raise BookError(f"{place}: {error}") from None
+
+
+def _folded(found: Exercise) -> str:
+    """Hints and solution of an exercise, each to be opened by a click."""
+    parts = [(f"Hint {i}", hint.strip()) for i, hint in enumerate(found.hints, 1)]
+    parts.append(("Solution", show.worked(found)))
+    return "\n\n".join(f"<details><summary>{head}</summary>\n\n{text}\n\n</details>" for head, text in parts)
 
 
 def chapter(
@@ -50,7 +73,11 @@ def chapter(
         elif cell.cell_type == "code" and cell.source.strip():
             # HTML, not a fence: Markdown and mdBook's includes leave it alone.
             parts.append(f'<pre><code class="language-python">{quote(cell.source)}\n</code></pre>')
-            parts += [_output(output, place, images, depth) for output in cell.outputs]
+            if answer := CHECKED.search(cell.source):
+                folded = _folded(_exercise(answer[1], place))
+                parts.append(markdown.convert(folded, index=index, page=page, place=place))
+            else:
+                parts += [_output(output, place, images, depth) for output in cell.outputs]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -1,0 +1,381 @@
+"""Every exercise, both ways: right answers pass, stubs are not attempted, every named mistake gets its words."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from genlab import exercises
+from genlab.exercises import Exercise, Wrong, engine, log, shelf, show
+from tests import mutants
+
+EVERY = shelf.every()
+KL = shelf.find("05.1")
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Progress of tests is kept in a folder of their own."""
+    path = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("GENLAB_PROGRESS", str(path))
+    monkeypatch.setattr(show, "_asked", set())
+    return path
+
+
+def cases(kind: str) -> list[Any]:
+    return [pytest.param(e, w, id=f"{e.number} {i}") for e in EVERY for i, w in enumerate(getattr(e, kind))]
+
+
+# ------------------------------------------------------------------------------------------------- every exercise
+
+
+@pytest.mark.parametrize("exercise", EVERY, ids=lambda e: e.number)
+def test_the_solution_passes_and_the_stub_is_not_attempted(exercise: Exercise) -> None:
+    start = time.process_time()
+    assert engine.judge(exercise, exercise.solution).state == engine.RIGHT
+    assert time.process_time() - start < engine.LIMIT, "a check must never need the time limit itself"
+    space: dict[str, Any] = {}
+    exec(exercise.stub, space)
+    assert engine.judge(exercise, space[exercise.name]).state == engine.UNTOUCHED
+
+
+@pytest.mark.parametrize(("exercise", "wrong"), cases("wrong"))
+def test_every_named_mistake_gets_its_own_message(exercise: Exercise, wrong: Wrong) -> None:
+    verdict = engine.judge(exercise, wrong.answer)
+    assert (verdict.state, verdict.meaning) == (engine.WRONG, wrong.message)
+    assert sum(w.message == wrong.message for w in exercise.wrong) == 1
+
+
+@pytest.mark.parametrize(("exercise", "answer"), cases("right"))
+def test_another_right_way_passes(exercise: Exercise, answer: engine.Answer) -> None:
+    verdict = engine.judge(exercise, answer)
+    assert verdict.state == engine.RIGHT, show.told(verdict)
+
+
+def converted(convert: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return convert(value) if value.is_floating_point() and value.ndim else value
+    return type(value)(converted(convert, v) for v in value) if type(value) in (tuple, list) else value
+
+
+def strided(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x, x], -1)[..., 0]
+
+
+@pytest.mark.parametrize("exercise", [e for e in EVERY if not e.mutates], ids=lambda e: e.number)
+@pytest.mark.parametrize("convert", [torch.Tensor.double, strided], ids=["float64", "not contiguous"])
+def test_another_precision_or_memory_layout_passes(
+    exercise: Exercise, convert: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    verdict = engine.judge(exercise, lambda *a, **k: converted(convert, exercise.solution(*a, **k)))
+    assert verdict.state == engine.RIGHT, show.told(verdict)
+
+
+@pytest.mark.parametrize("exercise", EVERY, ids=lambda e: e.number)
+def test_every_exercise_is_whole(exercise: Exercise) -> None:
+    assert exercise.chapter in shelf.chapters() and len(exercise.task.split()) > 10
+    assert all(len(text.split()) > 5 for text in (*exercise.hints, exercise.explanation))
+    assert all(len(w.message.split()) > 4 for w in exercise.wrong) and len(exercise.wrong) >= 3
+    assert exercise.solution.__doc__, "the docstring is part of the stub"
+    assert len({w.name for w in exercise.wrong}) == len(exercise.wrong)
+    assert max(len(line) for line in exercise.cell.splitlines()) <= 120
+
+
+def test_numbers_follow_each_other_from_warm_up_to_open_ended() -> None:
+    for chapter in shelf.chapters():
+        found = shelf.of(chapter)
+        assert [e.number for e in found] == [f"{chapter}.{i}" for i in range(1, len(found) + 1)]
+        assert len(found) >= 5 and found[0].difficulty == 1
+        assert max(e.difficulty for e in found) == 3 and any(e.discussion for e in found)
+
+
+@pytest.mark.parametrize("chapter", shelf.chapters())
+def test_the_checks_reject_wrong_mutants_of_the_solutions(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LIMIT", 1.0)
+    found = mutants.chapter(chapter)
+    print(f"chapter {chapter}: {found.share:.1%} of {found.rejected + len(found.survivors)} mutants are rejected")
+    assert found.rejected > 20, "there must be something to reject"
+    assert found.share >= 0.9, found.survivors
+
+
+def test_a_check_that_looks_away_lets_mutants_survive() -> None:
+    """The measure itself can fail: an exercise that compares nothing of the result rejects next to nothing."""
+    blind = Exercise(
+        **{name: getattr(KL, name) for name in Exercise.__dataclass_fields__ if name not in ("inputs", "probes")},
+        inputs=lambda g: (torch.zeros(2, 2), torch.zeros(2, 2)),
+        probes={},
+    )
+    seen = Exercise(**{name: getattr(KL, name) for name in Exercise.__dataclass_fields__})
+    # Fresh draws of the blind exercise look away as well, so the survivors are judged by the exercise that sees.
+    accepted = [m for m in every_mutant(seen) if engine.accepts(blind, m)]
+    assert any(not engine.accepts(seen, m) for m in accepted)
+
+
+def every_mutant(exercise: Exercise) -> list[engine.Answer]:
+    import ast
+
+    found = []
+    for mutant in mutants.mutants(ast.parse(exercise.solution_code).body[0]):  # type: ignore[arg-type]
+        space = dict(exercise.solution.__globals__)
+        exec(compile(ast.Module([mutant], []), "mutant", "exec"), space)
+        found.append(space[exercise.name])
+    return found
+
+
+# --------------------------------------------------------------------------------------- answers that misbehave
+
+
+def right(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+    return KL.solution(mu, logvar)
+
+
+def raises(mu: Any, logvar: Any) -> Any:
+    return {}["missing"]
+
+
+def in_place(mu: Any, logvar: Any) -> Any:
+    value = right(mu, logvar)
+    with torch.no_grad():
+        mu.zero_()
+    return value
+
+
+def endless(mu: Any, logvar: Any) -> Any:
+    while True:
+        try:  # noqa: SIM105 (the point is that this swallows errors)
+            time.sleep(0.001)
+        except Exception:
+            pass
+
+
+def waits(mu: Any, logvar: Any) -> Any:
+    time.sleep(60)
+
+
+def quits(mu: Any, logvar: Any) -> Any:
+    sys.exit()
+
+
+ODD = {
+    "an error": (raises, "KeyError: 'missing', raised by: return {}[\"missing\"]", "raised an error"),
+    "nothing": (lambda mu, logvar: None, "None", "Is a return missing?"),
+    "a text": (lambda mu, logvar: "kl", "str 'kl'", "a str came"),
+    "a number": (lambda mu, logvar: 1.0, "1", "one value per example"),
+    "NaN": (lambda mu, logvar: right(mu, logvar) * float("nan"), "nan", "NaN came out"),
+    "infinity": (lambda mu, logvar: right(mu, logvar) / 0, "inf", "Infinity came out"),
+    "another shape": (lambda mu, logvar: right(mu, logvar)[:, None], "shape (5, 1)", "A dimension of size 1"),
+    "no sum": (lambda mu, logvar: mu, "shape (5, 3)", "A sum over some dimension is missing"),
+    "a factor": (lambda mu, logvar: 3 * right(mu, logvar), "shape (5,)", "Every value is 3 times"),
+    "a small factor": (lambda mu, logvar: right(mu, logvar) / 7, "shape (5,)", "Every value is 1/7 times"),
+    "a constant": (lambda mu, logvar: right(mu, logvar) + 2, "shape (5,)", "off by the same 2"),
+    "one wrong value": (lambda mu, logvar: right(mu, logvar) * torch.tensor([1, 1, 1, 1, 9]), "", "20 % of the values"),
+    "detach": (lambda mu, logvar: right(mu, logvar).detach(), "0, 0", "No gradient arrives"),
+    "no_grad": (torch.no_grad()(right), "0, 0", "No gradient arrives"),
+    "in place": (in_place, "no", "changed its arguments in place"),
+    "too few arguments": (lambda mu: mu, "TypeError", "raised an error"),
+    "numpy": (lambda mu, logvar: np.ones(3), "shape (3,)", "The shape is (3,)"),
+    "the end of the program": (quits, "SystemExit", "do not end the program"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_answer_is_told_what_happened(name: str) -> None:
+    answer, came, means = ODD[name]
+    verdict = engine.judge(KL, answer)
+    assert verdict.state == engine.WRONG and came in verdict.came and means in verdict.meaning, show.told(verdict)
+
+
+def test_what_is_no_function_is_told_so() -> None:
+    verdict = engine.judge(KL, torch.zeros(3))
+    assert (
+        verdict.state == engine.WRONG and "Pass the function itself: check('05.1', kl_to_standard)" in verdict.meaning
+    )
+
+
+@pytest.mark.parametrize("answer", [endless, waits])
+def test_an_answer_that_never_ends_is_stopped(answer: engine.Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LIMIT", 0.3)
+    start = time.monotonic()
+    verdict = engine.judge(KL, answer)
+    assert verdict.state == engine.WRONG and "never ends" in verdict.meaning
+    assert time.monotonic() - start < 30  # a minute of sleep was cut short
+    assert engine.judge(KL, KL.solution).state == engine.RIGHT, "the limit has left nothing behind"
+
+
+def test_an_endless_answer_is_stopped_on_another_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LIMIT", 0.3)
+    verdicts: list[engine.Verdict] = []
+    thread = threading.Thread(target=lambda: verdicts.append(engine.judge(KL, endless)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert verdicts and "never ends" in verdicts[0].meaning
+
+
+def test_a_check_leaves_random_numbers_and_gradient_mode_as_they_were() -> None:
+    torch.manual_seed(3)
+    expected = torch.randn(4)
+    torch.manual_seed(3)
+    with torch.no_grad():  # a check differentiates all the same
+        assert engine.judge(KL, KL.solution).state == engine.RIGHT
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.randn(4), expected)
+
+
+def halve(x):  # type: ignore[no-untyped-def]
+    """x ← x / 2, in place."""
+    x.div_(2)
+
+
+def double(x: torch.Tensor) -> None:
+    x.mul_(2)
+
+
+def halve_by_a_product(x: torch.Tensor) -> None:
+    x.mul_(0.5)
+
+
+def test_arguments_that_the_task_lets_change_are_compared_afterwards() -> None:
+    fields = {name: getattr(KL, name) for name in Exercise.__dataclass_fields__}
+    fields |= {"number": "99.1", "inputs": lambda g: (torch.randn(3, generator=g),), "probes": {}, "gradient": False}
+    fields |= {"solution": halve, "wrong": (Wrong("doubled", double, "This doubles x."),), "mutates": True}
+    task = Exercise(**fields)
+    assert engine.judge(task, halve).state == engine.judge(task, halve_by_a_product).state == engine.RIGHT
+    untouched = engine.judge(task, lambda x: None)
+    assert untouched.state == engine.WRONG and untouched.tested == "the arguments after the call"
+    assert engine.judge(task, double).meaning == "This doubles x."
+
+
+def test_an_exercise_that_is_not_whole_is_refused() -> None:
+    fields = {name: getattr(KL, name) for name in Exercise.__dataclass_fields__}
+    for name, value in (("number", "5.1"), ("difficulty", 4), ("hints", ("a", "b")), ("wrong", ())):
+        with pytest.raises(ValueError, match=r"must look like|needs a difficulty"):
+            Exercise(**fields | {name: value})
+
+
+# ------------------------------------------------------------------------------------------------- what is shown
+
+
+def test_unknown_numbers_list_the_known() -> None:
+    with pytest.raises(ValueError, match=r"no exercise '05\.99'; chapter 05 has 05\.1, 05\.2"):
+        exercises.exercise("05.99")
+    with pytest.raises(ValueError, match=r"chapter '77' has no exercises; these have: 00"):
+        exercises.check("77.1", KL.solution)
+
+
+def test_the_words_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    exercises.exercise("05.1")
+    shown = capsys.readouterr().out
+    assert "### Exercise 05.1 · The KL term" in shown and KL.task.strip() in shown and KL.cell in shown
+    exercises.check("05.1", lambda mu, logvar: NotImplemented)
+    assert capsys.readouterr().out == "○ 05.1 not attempted yet\n"
+    exercises.check("05.1", KL.solution)
+    assert capsys.readouterr().out == "✓ 05.1 right: The KL term\n"
+    exercises.check("05.1", KL.wrong[0].answer)
+    said = capsys.readouterr().out
+    assert said.startswith("✗ 05.1 not yet\n  tested: ") and KL.wrong[0].message in said
+    assert "  expected: shape (5,): " in said and "  came: shape (5,): " in said
+
+
+def test_hints_come_one_at_a_time_and_the_solution_after_asking(capsys: pytest.CaptureFixture[str]) -> None:
+    for i in (1, 2, 3, 3):
+        exercises.hint("05.1")
+        assert capsys.readouterr().out == f"**Hint {i} of 3.** {KL.hints[i - 1]}\n"
+    exercises.solution("05.1")
+    assert "once more" in (asked := capsys.readouterr().out) and KL.solution_code not in asked
+    exercises.solution("05.1")
+    shown = capsys.readouterr().out
+    assert KL.solution_code in shown and KL.explanation.strip() in shown
+    state = log.states()["05.1"]
+    assert (state.counts["hint"], state.counts["solution"], state.solved) == (4, 1, None)
+
+
+def test_a_verdict_in_html_escapes_what_the_answer_says() -> None:
+    page = show.card(engine.judge(KL, lambda mu, logvar: "<script>alert(1)</script>"))
+    assert "<script>" not in page and "&lt;script&gt;" in page and 'role="status"' in page
+
+
+# ------------------------------------------------------------------------------------------------- progress
+
+
+def test_progress_counts_by_chapter_and_resets(capsys: pytest.CaptureFixture[str]) -> None:
+    exercises.check("05.1", KL.wrong[0].answer)
+    exercises.check("05.1", KL.solution)
+    exercises.check("00.1", shelf.find("00.1").solution)
+    exercises.hint("05.2")
+    rows = {row.chapter: row for row in log.table()}
+    assert (rows["05"].solved, rows["05"].total, rows["05"].hints) == (1, len(shelf.of("05")), 1)
+    assert rows["00"].solved == 1
+    exercises.progress()
+    assert f"in all  2 of {len(EVERY)}" in capsys.readouterr().out
+    log.reset("05")
+    assert {row.chapter: row.solved for row in log.table()}["05"] == 0 and "00.1" in log.states()
+    log.reset()
+    assert log.states() == {}
+    with pytest.raises(ValueError, match="no exercise"):
+        log.reset("05.99")
+
+
+def test_an_untouched_stub_leaves_no_trace(kept: Path) -> None:
+    exercises.check("05.1", lambda mu, logvar: NotImplemented)
+    assert not kept.exists()
+
+
+def test_a_log_that_a_crash_has_cut_is_read_and_continued(kept: Path) -> None:
+    exercises.check("05.1", KL.solution)
+    with kept.open("a") as file:
+        file.write('{"time": "2026-01-01T00:00:00+00:00", "exerc')
+    assert log.states()["05.1"].solved
+    exercises.check("00.1", shelf.find("00.1").solution)
+    assert set(log.states()) == {"05.1", "00.1"}
+    kept.write_bytes(b"\xff\x00 nonsense\n[1]\n3\n")
+    assert log.states() == {}
+
+
+def test_writers_that_are_killed_lose_nothing_that_was_said(kept: Path) -> None:
+    """Processes append at once and are killed; every line that was reported before is there."""
+    program = "from genlab.exercises import log\nwhile True:\n    log.record('05.1', 'wrong')\n    print(1, flush=True)"
+    children = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=dict(os.environ))
+        for _ in range(2)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        for _ in range(20):
+            assert child.stdout.readline()
+        child.kill()
+    said = sum(20 + len(child.communicate()[0].splitlines()) for child in children)
+    assert log.states()["05.1"].counts["wrong"] >= said - 2
+
+
+def test_a_disk_that_cannot_be_written_is_said_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GENLAB_PROGRESS", str(tmp_path / "file" / "progress.jsonl"))
+    exercises.check("05.1", KL.solution)
+    said = capsys.readouterr()
+    assert "✓ 05.1 right" in said.out and "progress cannot be kept" in said.err
+
+
+def test_the_export_holds_every_exercise(tmp_path: Path) -> None:
+    exercises.check("05.1", KL.solution)
+    log.export(tmp_path / "me.json", name="Ada")
+    content = json.loads((tmp_path / "me.json").read_text())
+    assert content["name"] == "Ada" and len(content["exercises"]) == len(EVERY)
+    (mine,) = [row for row in content["exercises"] if row["exercise"] == "05.1"]
+    assert mine["solved"] and mine["right"] == 1 and list(tmp_path.glob("*.partial")) == []
+
+
+def test_the_log_is_in_the_users_data_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GENLAB_PROGRESS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert log.path() == tmp_path / "genlab" / "progress.jsonl"
