@@ -17,9 +17,6 @@ from genlab.book.links import Index
 from genlab.exercises import Exercise, shelf, show
 
 ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)\s]+)\)")
-# The cell that shows a task, and the cell in which it is answered.
-SHOWN = re.compile(r"""exercise\(["']([^"']+)["']\)""")
-CHECKED = re.compile(r"""^check\(["']([^"']+)["'],""", re.MULTILINE)
 TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td", "caption", "b", "em", "strong", "code", "sub", "sup", "br"}
 TABLE_ATTRIBUTES = {"th": ["scope", "colspan", "rowspan"], "td": ["colspan", "rowspan"]}
 
@@ -37,7 +34,7 @@ def read(content: str, source: str) -> NotebookNode:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BookError(f"{source}: this is not a valid notebook ({reason}); restore or repair the file") from None
     for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and (match := SHOWN.fullmatch(cell.source.strip())):
+        if cell.cell_type == "code" and (match := show.SHOWN.fullmatch(cell.source.strip())):
             task = show.task(_exercise(match[1], f"{source}, cell {number}"))
             notebook.cells[number] = new_markdown_cell(task)
     return notebook
@@ -73,7 +70,7 @@ def chapter(
         elif cell.cell_type == "code" and cell.source.strip():
             # HTML, not a fence: Markdown and mdBook's includes leave it alone.
             parts.append(f'<pre><code class="language-python">{quote(cell.source)}\n</code></pre>')
-            if answer := CHECKED.search(cell.source):
+            if answer := show.CHECKED.search(cell.source):
                 folded = _folded(_exercise(answer[1], place))
                 parts.append(markdown.convert(folded, index=index, page=page, place=place))
             else:

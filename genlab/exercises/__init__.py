@@ -28,6 +28,7 @@ In the notebook an exercise is two cells, and a test compares the second with `E
 """
 
 from genlab.exercises.engine import Exercise, Wrong
-from genlab.exercises.show import check, exercise, hint, progress, solution
+from genlab.exercises.show import check, exercise, hint, mended, progress, solution
+from genlab.exercises.teach import grade
 
-__all__ = ["Exercise", "Wrong", "check", "exercise", "hint", "progress", "solution"]
+__all__ = ["Exercise", "Wrong", "check", "exercise", "grade", "hint", "mended", "progress", "solution"]
