@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Exercise:
         wrong: mistakes that are told by name.
         right: other correct answers, which must pass.
         probes: further facts of an answer, by a sentence that says what was tested: limits, extremes, invariances.
+        look: what is compared of a result that cannot be compared as it is, such as an optimiser.
         gradient: compare derivatives by the floating-point arguments as well.
         mutates: the arguments are changed in place, as the task demands; what became of them is compared.
         tolerance: relative and absolute.
@@ -76,6 +78,7 @@ class Exercise:
     wrong: tuple[Wrong, ...]
     right: tuple[Answer, ...] = ()
     probes: Mapping[str, Callable[[Answer], Any]] = field(default_factory=dict)
+    look: Callable[[Any], Any] = lambda result: result
     gradient: bool = False
     mutates: bool = False
     tolerance: float = 1e-4
@@ -131,7 +134,7 @@ def observe(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 
     for draw in range(first, first + draws):
         arguments = _arguments(exercise, draw)
         before = copy.deepcopy(arguments)
-        value = _attempt(partial(answer, *arguments))
+        value = _attempt(partial(_looked, exercise, answer, arguments))
         found.append(Observation(f"the result for random arguments{_shapes(before)}", value))
         if exercise.mutates:
             found.append(Observation("the arguments after the call", arguments))
@@ -149,10 +152,17 @@ def _arguments(exercise: Exercise, draw: int) -> list[Any]:
     return list(exercise.inputs(torch.Generator().manual_seed(seed)))
 
 
+def _looked(exercise: Exercise, answer: Answer, arguments: list[Any]) -> Any:
+    result = answer(*arguments)
+    return result if result is NotImplemented or result is Ellipsis else exercise.look(result)
+
+
 def _attempt(run: Callable[[], Any]) -> Any:
     torch.manual_seed(0)
     try:
-        return _plain(run())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what counts is what comes out
+            return _plain(run())
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _foreign(f.filename)]
         return Failure(type(error).__name__, str(error), frames[-1].line or "" if frames else "")
