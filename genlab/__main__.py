@@ -1,4 +1,8 @@
-"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `zoo`, `doctor`."""
+"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `zoo`, `doctor`.
+
+Options come from the signatures of the functions below and from the fields of `genlab.settings`. Whatever imports torch
+is imported where it is used, so that help and errors come at once.
+"""
 
 import json
 import sys
@@ -6,22 +10,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 import genlab
+from genlab.settings import SETTINGS
+
+
+class Help(DefaultHelpFormatter):
+    """Choices stand beside their option, and are not repeated as its type."""
+
+    def _get_type_str(self, action: Any) -> str | None:
+        kind = super()._get_type_str(action)
+        return None if kind is None or kind == "bool" or kind.startswith("Literal") else kind
 
 
 class Parser(ArgumentParser):
     """Errors in one line, exit status 2."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, formatter_class=Help, print_config=None, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(message)
 
 
-def fail(message: str) -> NoReturn:
-    """Say in one line what is wrong, and end with status 2."""
+def fail(message: object, status: int = 2) -> NoReturn:
+    """Say in one line what is wrong, and end."""
     print("genlab: " + " ".join(str(message).split()), file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def sample(source: str, *, n: int = 64, out: str = "samples.png", seed: int = 1, label: int | None = None) -> None:
@@ -38,8 +54,8 @@ def sample(source: str, *, n: int = 64, out: str = "samples.png", seed: int = 1,
 
     if n < 1:
         raise ValueError(f"n must be at least 1, but is {n}")
-    if Path(out).suffix.lower() != ".png":
-        raise ValueError(f"out must end in .png, but is {out!r}")
+    if Path(out).suffix.lower() != ".png" or not Path(out).absolute().parent.is_dir():
+        raise ValueError(f"out must be a .png in a folder that exists, but is {out!r}")
     model, recipe, settings = _find(source)
     if label is not None and not (settings.get("conditional") and 0 <= label <= 9):
         raise ValueError(f"label={label} goes with a conditional model and lies between 0 and 9")
@@ -145,14 +161,17 @@ RECIPE_HELP = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; wrong input ends in one line and exit status 2, with nothing written."""
+    """Run a command.
+
+    Wrong input ends in one line and exit status 2, with nothing written; a run that diverges in one line and status 1.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(prog="genlab", description=genlab.__doc__)
     parser.add_argument("--version", action="version", version=f"genlab {genlab.__version__}")
     commands = parser.add_subcommands(dest="command", required=True)
     chosen = arguments[0] if arguments else None
     for name, text in RECIPE_HELP.items():
-        # The recipes import torch, so only the one that is asked for is looked at.
+        # Building one takes longer than all else, so only the one that is asked for is built.
         commands.add_subcommand(name, _recipe_parser(name) if chosen == name else Parser(), help=text)
     for name, function in COMMANDS.items():
         commands.add_subcommand(name, _function_parser(function), help=_first_line(function))
@@ -164,22 +183,30 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         given = parser.parse_args(arguments).as_dict()
         _run(given["command"], given[given["command"]])
-    except (ValueError, FileNotFoundError) as error:
-        fail(str(error))
+    except (ValueError, OSError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail("interrupted; a training run goes on by --resume true", 130)
 
 
 def _run(command: str, given: dict[str, Any] | None) -> None:
     given = given or {}
-    if command in RECIPE_HELP:
-        from genlab.recipes import RECIPES
-
+    if command in SETTINGS:
         given.pop("config", None)
-        recipe = RECIPES[command]
-        print(recipe.fit(recipe.settings(**given)))
+        _fit(command, SETTINGS[command](**given))
     elif command == "zoo":
         ZOO[given["action"]](**(given[given["action"]] or {}))
     else:
         COMMANDS[command](**given)
+
+
+def _fit(command: str, settings: Any) -> None:
+    from genlab import recipes, train
+
+    try:
+        print(recipes.RECIPES[command].fit(settings))
+    except train.Diverged as error:
+        fail(error, 1)
 
 
 def _first_line(function: Callable[..., None]) -> str:
@@ -194,10 +221,12 @@ def _function_parser(function: Callable[..., None]) -> Parser:
 
 def _recipe_parser(name: str) -> Parser:
     """Options from the settings' fields; the JSON file that a run leaves gives other defaults, to repeat the run."""
-    from genlab.recipes import RECIPES
-
-    settings = RECIPES[name].settings
-    parser = Parser(description=(settings.__doc__ or "").splitlines()[0])
+    settings = SETTINGS[name]
+    parser = Parser(usage=f"genlab {name} [options]", description=(settings.__doc__ or "").splitlines()[0])
     parser.add_argument("--config", action="config", help=f"{name}.json of a run to repeat; later options override it")
-    parser.add_class_arguments(settings)
+    parser.add_class_arguments(settings, as_group=False)
     return parser
+
+
+if __name__ == "__main__":
+    main()

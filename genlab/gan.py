@@ -69,7 +69,7 @@ def wasserstein_g(fake: Logits) -> Loss:
 
 
 def relativistic_d(real: Logits, fake: Logits) -> Loss:
-    """E[−log σ(real − fake)] over pairs. Source: Jolicoeur-Martineau 2019, eq. 1; Huang et al. 2024 (R3GAN)."""
+    """E[−log σ(real − fake)] over pairs. Source: Jolicoeur-Martineau 2019 (RSGAN); Huang et al. 2024."""
     return softplus(fake - real).mean()
 
 
@@ -138,7 +138,7 @@ def r1_penalty(D: Critic, real: Tensor) -> PerExample:
 
 
 def consistency_penalty(D: Critic, x: Tensor, augment: Callable[[Tensor], Tensor]) -> PerExample:
-    """(D(T(x)) − D(x))² for a random transformation T that keeps the meaning. Source: Zhang et al. 2020, eq. 2."""
+    """(D(T(x)) − D(x))² for a random transformation T that keeps the meaning. Source: Zhang et al. 2020."""
     return (D(augment(x)) - D(x)).square()
 
 
@@ -150,7 +150,10 @@ def clip_weights(module: nn.Module, c: float = 0.01) -> None:
 
 
 def spectral_norm(module: nn.Module) -> nn.Module:
-    """Divide every linear and convolutional weight by its largest singular value (torch's power iteration), in place.
+    """Divide the weight of every linear, convolutional and embedding layer by its largest singular value, in place.
+
+    A kernel (o, i, h, w) counts as a matrix (o, i h w). The value comes from torch's power iteration, one iteration at
+    each forward pass in training mode.
 
     Source: Miyato et al. 2018.
     """
@@ -168,7 +171,7 @@ def augment(x: Tensor, *, shift: float = 0.125, cutout: float = 0.25, brightness
     Args:
         x: images (n, c, h, w).
         shift: largest shift, as a share of height and width; zeros come in.
-        cutout: side of the square that is set to zero, as a share of height and width.
+        cutout: side of the square that is set to zero, as a share of height and width; its centre is anywhere.
         brightness: largest constant added.
 
     Source: Zhao et al. 2020 (DiffAugment), with milder strengths that suit digits.
@@ -188,8 +191,9 @@ def augment(x: Tensor, *, shift: float = 0.125, cutout: float = 0.25, brightness
         x = x[torch.arange(n, device=device).view(n, 1, 1), :, y.clamp(0, h - 1), z.clamp(0, w - 1)].permute(0, 3, 1, 2)
         x = x * inside
     if cutout:
-        top, left = (torch.rand(n, 2, device=device) * torch.tensor([h, w], device=device)).view(n, 2, 1, 1).unbind(1)
-        hole = ((rows - top).abs() < cutout * h / 2) & ((columns - left).abs() < cutout * w / 2)
+        centre = torch.rand(n, 2, device=device) * torch.tensor([h, w], device=device) - 0.5  # pixel i fills i ± ½
+        y, z = centre.view(n, 2, 1, 1).unbind(1)
+        hole = ((rows - y).abs() < cutout * h / 2) & ((columns - z).abs() < cutout * w / 2)
         x = x * ~hole[:, None]
     return x
 
@@ -218,6 +222,7 @@ def players(
     clip_d: float | None = None,
     clip: float | None = None,
     accumulate: int = 1,
+    share: bool = False,
     schedules: tuple[torch.optim.lr_scheduler.LRScheduler, torch.optim.lr_scheduler.LRScheduler] | None = None,
 ) -> list[Player]:
     """Discriminator and generator as two players for `train`; the modules come from `accelerator.prepare`.
@@ -240,6 +245,7 @@ def players(
         clip_d: clamp D's weights to ±clip_d after each of its moves.
         clip: largest norm of each player's gradient.
         accumulate: batches whose gradients are averaged in a move.
+        share: G moves first, and D sees the images of that move: one forward pass of G a step less.
         schedules: learning-rate schedules of D and G.
 
     Raises:
@@ -249,7 +255,10 @@ def players(
         raise ValueError(f"unknown objective {objective!r}; known are {', '.join(OBJECTIVES)}")
     if smooth and objective not in ("minimax", "nonsaturating"):
         raise ValueError(f"smooth={smooth} goes with minimax and nonsaturating, but the objective is {objective!r}")
+    if share and (n_critic != 1 or accumulate != 1):
+        raise ValueError(f"share=True goes with one batch a step, not with {n_critic=} and {accumulate=}")
     loss = OBJECTIVES[objective]
+    made: list[Tensor] = []  # by G's move, for D's
     options = {"smooth": smooth} if smooth else {}
 
     def seen(x: Tensor) -> Tensor:
@@ -266,7 +275,7 @@ def players(
     def d_loss(batch: Tensor | Batch, step: int) -> Tensor:
         x, y = unpack(batch)
         with torch.no_grad():  # D's move must not reach G
-            fake = generate(len(x), y)
+            fake = made.pop() if made else generate(len(x), y)
         total = loss.d(judge(x, y), judge(fake, y), **options)
         if gp:
             eps = noise.uniform(len(x))
@@ -282,12 +291,16 @@ def players(
 
     def g_loss(batch: Tensor | Batch, step: int) -> Tensor:
         x, y = unpack(batch)
-        fake = judge(generate(len(x), y), y)
+        images = generate(len(x), y)
+        if share:
+            made[:] = [images.detach()]
+        fake = judge(images, y)
         return loss.g(judge(x, y), fake) if loss.paired else loss.g(fake)
 
     after = (lambda: clip_weights(D, clip_d)) if clip_d is not None else None
     schedule_d, schedule_g = schedules or (None, None)
-    return [
+    players = [
         Player("D", D, d_loss, opt_d, n_critic, accumulate, clip, schedule_d, after),
         Player("G", G, g_loss, opt_g, 1, accumulate, clip, schedule_g),
     ]
+    return players[::-1] if share else players

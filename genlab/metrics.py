@@ -36,11 +36,13 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = 500) -> 
 # ---------------------------------------------------------------------------------------------------------- distances
 
 
-def frechet(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> float:
+def frechet(
+    mu1: Float[Tensor, " d"], cov1: Float[Tensor, "d d"], mu2: Float[Tensor, " d"], cov2: Float[Tensor, "d d"]
+) -> float:
     """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), the squared Wasserstein-2 distance of two Gaussians.
 
     With Σ₁ = LLᵀ the eigenvalues of Σ₁Σ₂ are those of the symmetric LᵀΣ₂L, so no matrix square root is needed. When
-    Σ₁ is singular (fewer samples than features) its symmetric square root takes the place of L.
+    Σ₁ = UΛUᵀ is singular (fewer samples than features), UΛ^½ takes the place of the Cholesky factor L.
     Source: Dowson and Landau 1982; Heusel et al. 2017, eq. 6.
     """
     mu1, cov1, mu2, cov2 = (v.double() for v in (mu1, cov1, mu2, cov2))
@@ -59,7 +61,9 @@ def frechet_distance(x: Features, y: Other) -> float:
         ValueError: fewer than two rows, different widths, or values that are NaN or infinite.
     """
     _check(x, y)
-    return frechet(x.double().mean(0), torch.cov(x.double().T), y.double().mean(0), torch.cov(y.double().T))
+    d = x.shape[1]  # torch.cov drops the dimensions of a single feature
+    (mu1, cov1), (mu2, cov2) = ((v.mean(0), torch.cov(v.T).view(d, d)) for v in (x.double(), y.double()))
+    return frechet(mu1, cov1, mu2, cov2)
 
 
 def kernel_distance(x: Features, y: Other, *, degree: int = 3) -> float:
@@ -119,8 +123,8 @@ class DensityCoverage(NamedTuple):
 def density_coverage(real: Features, fake: Other, *, k: int = 5) -> DensityCoverage:
     """Density counts the real balls around each generated point, over k; coverage the real balls that hold one.
 
-    For equal distributions density is 1 and coverage 1 − ∏ (n − i) / (2n − i), i = 1 … k, in expectation.
-    Source: Naeem et al. 2020, eq. 4 and 5.
+    For equal distributions density is 1 and, with n samples of each, coverage 1 − ∏ (n − i) / (2n − i), i = 1 … k, in
+    expectation. Source: Naeem et al. 2020.
     """
     _check_neighbours(real, fake, k)
     inside = torch.cdist(real.double(), fake.double()) < _radius(real, k)[:, None]
@@ -148,7 +152,7 @@ class Modes(NamedTuple):
 
 def modes(samples: Features, centres: Other, std: float, *, sigmas: float = 3.0) -> Modes:
     """On a known mixture: a sample is of high quality within `sigmas` standard deviations of its nearest centre,
-    and a mode is found when at least one such sample is nearest to it. Source: Srivastava et al. 2017, section 4.1.
+    and a mode is found when at least one such sample is nearest to it. Source: Srivastava et al. 2017.
     """
     distance, nearest = torch.cdist(samples.double(), centres.double()).min(1)
     good = distance <= sigmas * std
@@ -157,5 +161,7 @@ def modes(samples: Features, centres: Other, std: float, *, sigmas: float = 3.0)
 
 def nearest(x: Features, among: Other) -> tuple[Tensor, Tensor]:
     """Distance and index of the nearest row of `among`, for each row of x: a first look for memorisation."""
-    found = torch.cdist(x.double(), among.double()).min(1)
-    return found.values, found.indices
+    x, among = x.double(), among.double()
+    index = torch.cdist(x, among).argmin(1)
+    # Once more, by plain differences: cdist expands the square, and copies would lie 1e-7 apart.
+    return (x - among[index]).norm(dim=1), index

@@ -26,10 +26,15 @@ def join(z: Tensor, y: Tensor | None, embedding: nn.Embedding | None) -> Tensor:
     Raises:
         ValueError: labels are missing, or given to a network without classes.
     """
-    if (y is None) != (embedding is None):
-        given, wanted = ("no labels", "with") if y is None else ("labels", "without")
-        raise ValueError(f"got {given}, but this network was made {wanted} classes")
+    _check_labels(y, embedding is not None)
     return z if y is None or embedding is None else torch.cat([z, embedding(y)], 1)
+
+
+def _check_labels(y: Tensor | None, wanted: bool) -> None:
+    if y is None and wanted:
+        raise ValueError("got no labels, but this network was made with classes; pass y of shape (n,)")
+    if y is not None and not wanted:
+        raise ValueError("got labels, but this network was made without classes; leave y out, or make it with classes=")
 
 
 def _embedding(classes: int | None, d: int) -> nn.Embedding | None:
@@ -235,7 +240,7 @@ class DCGANDiscriminator(nn.Module):
     """Images -> logits (n,): strided convolutions with leaky ReLU; with classes, a projection discriminator.
 
     BatchNorm, as in the paper, is an option: it mixes the examples of a batch, so gradient penalties forbid it.
-    Source: Radford et al. 2016; projection: Miyato and Koyama 2018, eq. 4.
+    Source: Radford et al. 2016; projection: Miyato and Koyama 2018.
     """
 
     def __init__(
@@ -268,14 +273,13 @@ class DCGANDiscriminator(nn.Module):
 
 
 def project(logit: Tensor, h: Tensor, y: Tensor | None, embedding: nn.Embedding | None) -> Tensor:
-    """logit + ⟨embedding(y), h⟩, the projection discriminator's output (Miyato and Koyama 2018, eq. 4)."""
-    if (y is None) != (embedding is None):
-        join(h, y, embedding)  # raises the error that says what is missing
+    """logit + ⟨embedding(y), h⟩, the projection discriminator's output (Miyato and Koyama 2018)."""
+    _check_labels(y, embedding is not None)
     return logit if y is None or embedding is None else logit + (embedding(y) * h).sum(1)
 
 
 def dcgan_init(layer: nn.Module) -> None:
-    """Weights from N(0, 0.02²), BatchNorm scales from N(1, 0.02²). Source: Radford et al. 2016, section 4."""
+    """Weights from N(0, 0.02²) (Radford et al. 2016, section 4), and BatchNorm scales from N(1, 0.02²)."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
         nn.init.normal_(layer.weight, 0.0, 0.02)
     elif isinstance(layer, nn.BatchNorm2d):
@@ -316,21 +320,25 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Residual block that halves the grid: (n, i, 2s, 2s) -> (n, o, s, s)."""
+    """Residual block that halves the grid: (n, i, 2s, 2s) -> (n, o, s, s).
 
-    def __init__(self, i: int, o: int) -> None:
+    The `first` block sees images in [−1, 1] and does not begin with a ReLU, which would hide their darker half.
+    """
+
+    def __init__(self, i: int, o: int, *, first: bool = False) -> None:
         super().__init__()
+        self.first = first
         self.conv1, self.conv2, self.skip = nn.Conv2d(i, o, 3, 1, 1), nn.Conv2d(o, o, 3, 1, 1), nn.Conv2d(i, o, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.avg_pool2d(self.conv2(F.relu(self.conv1(F.relu(x)))), 2)
+        h = F.avg_pool2d(self.conv2(F.relu(self.conv1(x if self.first else F.relu(x)))), 2)
         return h + F.avg_pool2d(self.skip(x), 2)
 
 
 class ResGenerator(nn.Module):
     """z -> images in [−1, 1] through residual blocks; with classes, each norm is class-conditional.
 
-    Source: Miyato et al. 2018 (SNGAN), tables 3 and 4; conditional: Miyato and Koyama 2018.
+    Source: Miyato et al. 2018 (SNGAN); conditional: Miyato and Koyama 2018.
     """
 
     def __init__(
@@ -344,7 +352,7 @@ class ResGenerator(nn.Module):
         self.output = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, 1, 1), nn.Tanh())
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        _check_labels(y, self.classes)
+        _check_labels(y, self.classes is not None)
         h = self.head(z).view(-1, *self.grid)
         for block in self.blocks:
             h = block(h, y)
@@ -361,18 +369,14 @@ class ResDiscriminator(nn.Module):
         super().__init__()
         _, stages = _stages(size)
         self.channels, self.size = channels, size
-        self.blocks = nn.Sequential(*(DownBlock(channels if i == 0 else width, width) for i in range(stages)))
+        rest = (DownBlock(width, width) for _ in range(stages - 1))
+        self.blocks = nn.Sequential(DownBlock(channels, width, first=True), *rest)
         self.head, self.embedding = nn.Linear(width, 1), _embedding(classes, width)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         check_shape(x, self.channels, self.size)
         h = F.relu(self.blocks(x)).sum((2, 3))
         return project(self.head(h).squeeze(1), h, y, self.embedding)
-
-
-def _check_labels(y: Tensor | None, classes: int | None) -> None:
-    if (y is None) != (classes is None):
-        raise ValueError(f"got {'no ' if y is None else ''}labels, but this network was made with classes={classes}")
 
 
 class Classifier(nn.Module):

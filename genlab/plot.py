@@ -117,7 +117,7 @@ def density(ax: Axes, log_prob: Callable[[Tensor], Tensor], *, limit: float = 3.
     line = (torch.arange(n) + 0.5) / n * 2 * limit - limit
     y, x = torch.meshgrid(line, line, indexing="ij")
     values = log_prob(torch.stack([x, y], -1).view(-1, 2)).exp().view(n, n)
-    ax.imshow(values.detach(), extent=(-limit, limit, -limit, limit), origin="lower", cmap="Blues")
+    ax.imshow(values.detach().numpy(), extent=(-limit, limit, -limit, limit), origin="lower", cmap="Blues")
     ax.set_xlabel("$x_1$")
     ax.set_ylabel("$x_2$")
 

@@ -1,4 +1,4 @@
-"""Recipes: whole runs from settings to weights. The settings' fields are the command line's options.
+"""Recipes: whole runs from settings to weights.
 
 Each recipe builds its networks from the settings alone (`build`), so that weights and settings are all that one needs
 to use a run again.
@@ -7,49 +7,17 @@ to use a run again.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab import data, gan, nets, train, vae
-from genlab.runs import Run, Settings
+from genlab.runs import Run
+from genlab.settings import SETTINGS, ClassifierSettings, GANSettings, Settings, VAESettings, VQVAESettings
 
 SHAPES = {"digits": (1, 28), "mnist": (1, 28), "fashion_mnist": (1, 28), "cifar10": (3, 32)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAESettings(Settings):
-    """A variational autoencoder (Kingma and Welling 2014), or with estimator "autoencoder" a plain one.
-
-    Attributes:
-        net: convolutional or fully connected.
-        z_dim: latent dimensions.
-        width: channels of the first convolution, or units of a layer.
-        conditional: encoder and decoder see the label.
-        likelihood: p(x|z); "bernoulli" binarises the pixels anew for each batch.
-        estimator: of the bound.
-        k: samples an image, for "iwae", "stl" and "dreg".
-        beta: weight of the KL term.
-        warmup: steps over which beta rises from 0.
-        free_bits: nats a latent dimension may use at no cost.
-        weight_decay: of AdamW.
-    """
-
-    out: str = "runs/vae"
-    net: Literal["conv", "mlp"] = "conv"
-    z_dim: int = 16
-    width: int = 32
-    conditional: bool = False
-    likelihood: Literal["bernoulli", "gaussian", "learned_gaussian", "continuous_bernoulli", "logistic"] = "bernoulli"
-    estimator: Literal["elbo", "iwae", "stl", "dreg", "autoencoder"] = "elbo"
-    k: int = 1
-    beta: float = 1.0
-    warmup: int = 0
-    free_bits: float = 0.0
-    lr: float = 2e-3
-    weight_decay: float = 0.01
 
 
 def build_vae(s: VAESettings) -> nn.ModuleDict:
@@ -88,30 +56,12 @@ def fit_vae(s: VAESettings) -> Path:
     z, y = fixed(64, s.z_dim, s.conditional, run.accelerator.device)
     decoder = run.parts["model"].decoder
     mean = vae.LIKELIHOODS[s.likelihood].mean
-    return run.fit([player], result={"model": model}, picture=_quiet(decoder, lambda: mean(decoder(z, *y))))
+    return run.fit([player], result={"model": "model"}, picture=_quiet(decoder, lambda: mean(decoder(z, *y))))
 
 
 def pixels_of(likelihood: str) -> str:
     """A Bernoulli likelihood is one of 0 and 1; all others take grey pixels in [0, 1]."""
     return "binary" if likelihood == "bernoulli" else "unit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VQVAESettings(Settings):
-    """A VQ-VAE with a codebook of moving averages (van den Oord et al. 2017).
-
-    Attributes:
-        codes: vectors in the codebook.
-        d: length of a vector.
-        width: channels of the first convolution.
-        commitment: weight of the commitment term.
-    """
-
-    out: str = "runs/vqvae"
-    codes: int = 64
-    d: int = 16
-    width: int = 32
-    commitment: float = 0.25
 
 
 def build_vqvae(s: VQVAESettings) -> nn.ModuleDict:
@@ -130,62 +80,7 @@ def fit_vqvae(s: VQVAESettings) -> Path:
     )
     x = (run.split.test.x[:64] > 127).float().to(run.accelerator.device)
     plain = run.parts["model"]
-    return run.fit([player], result={"model": model}, picture=_quiet(plain, lambda: torch.sigmoid(plain(x)[0])))
-
-
-@dataclass(frozen=True, kw_only=True)
-class GANSettings(Settings):
-    """A generative adversarial network (Goodfellow et al. 2014) with any of the package's objectives and penalties.
-
-    Attributes:
-        net: family of the two networks.
-        objective: what the players minimise.
-        conditional: both players see the label.
-        z_dim: length of the noise z.
-        width: of the generator's last hidden layer.
-        width_d: of the discriminator's first layer; as `width` when not given.
-        n_critic: moves of D for one of G.
-        gp: weight of the gradient penalty (10 for WGAN-GP).
-        r1: γ of the zero-centred penalty on real images.
-        r2: the same on generated images.
-        every: steps from one computation of r1 and r2 to the next.
-        smooth: one-sided label smoothing.
-        instance_noise: standard deviation of noise added to all that D sees.
-        consistency: weight of the consistency penalty.
-        augmentation: differentiable augmentation of all that D sees.
-        spectral_norm: divide D's weights by their largest singular values.
-        clip_d: clamp D's weights, as the first WGAN did.
-        lr_d: D's learning rate; as `lr` when not given.
-        beta1: first moment's decay of Adam.
-        beta2: second moment's decay of Adam.
-        average: decay of the averaged generator, which is the result.
-    """
-
-    out: str = "runs/gan"
-    net: Literal["dcgan", "residual", "mlp"] = "dcgan"
-    objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = (
-        "nonsaturating"
-    )
-    conditional: bool = False
-    z_dim: int = 64
-    width: int = 32
-    width_d: int | None = None
-    n_critic: int = 1
-    gp: float = 0.0
-    r1: float = 0.0
-    r2: float = 0.0
-    every: int = 1
-    smooth: float = 0.0
-    instance_noise: float = 0.0
-    consistency: float = 0.0
-    augmentation: bool = False
-    spectral_norm: bool = False
-    clip_d: float | None = None
-    batch_size: int = 64
-    lr_d: float | None = None
-    beta1: float = 0.5
-    beta2: float = 0.99
-    average: float = 0.999
+    return run.fit([player], result={"model": "model"}, picture=_quiet(plain, lambda: torch.sigmoid(plain(x)[0])))
 
 
 def build_gan(s: GANSettings) -> nn.ModuleDict:
@@ -209,9 +104,11 @@ def fit_gan(s: GANSettings) -> Path:
     """Train a GAN; returns the run's folder. The result is the generator with averaged weights."""
     run = Run("gan", s, pixels="symmetric", labels=s.conditional)
     built, betas = build_gan(s), (s.beta1, s.beta2)
-    D, opt_d, schedule_d = run.prepare("D", built["D"], torch.optim.Adam, betas=betas, lr=s.lr_d or s.lr)
+    D, opt_d, schedule_d = run.prepare(
+        "D", built["D"], torch.optim.Adam, moves=s.n_critic, betas=betas, lr=s.lr_d or s.lr
+    )
     G, opt_g, schedule_g = run.prepare("G", built["G"], torch.optim.Adam, betas=betas)
-    mean = run.average("average", G)
+    mean = run.average("average", "G")
     players = gan.players(
         G,
         D,
@@ -238,29 +135,10 @@ def fit_gan(s: GANSettings) -> Path:
     source = run.parts["G"]
     return run.fit(
         players,
-        result={"G": mean},
+        result={"G": "average"},
         picture=lambda: (mean(z, *y) + 1) / 2,
         each=lambda step: train.ema(mean, source, s.average, step),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierSettings(Settings):
-    """The classifier whose features the Fréchet classifier distance uses.
-
-    Attributes:
-        width: channels of the first convolution.
-        d: features.
-        label_smoothing: of the cross-entropy.
-        weight_decay: of AdamW.
-    """
-
-    out: str = "runs/classifier"
-    width: int = 32
-    d: int = 128
-    label_smoothing: float = 0.05
-    lr: float = 3e-3
-    weight_decay: float = 0.01
 
 
 def build_classifier(s: ClassifierSettings) -> nn.ModuleDict:
@@ -282,7 +160,7 @@ def fit_classifier(s: ClassifierSettings) -> Path:
 
     player = train.Player("classifier", model, loss, optimizer, 1, s.accumulate, s.clip, schedule)
     x = data.to_float(run.split.test.x[:64])
-    return run.fit([player], result={"model": model}, picture=lambda: x)
+    return run.fit([player], result={"model": "model"}, picture=lambda: x)
 
 
 def fixed(n: int, z_dim: int, conditional: bool, device: torch.device) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -315,8 +193,8 @@ class Recipe:
 
 
 RECIPES = {
-    "vae": Recipe(VAESettings, build_vae, fit_vae),
-    "vqvae": Recipe(VQVAESettings, build_vqvae, fit_vqvae),
-    "gan": Recipe(GANSettings, build_gan, fit_gan),
-    "classifier": Recipe(ClassifierSettings, build_classifier, fit_classifier),
+    "vae": Recipe(SETTINGS["vae"], build_vae, fit_vae),
+    "vqvae": Recipe(SETTINGS["vqvae"], build_vqvae, fit_vqvae),
+    "gan": Recipe(SETTINGS["gan"], build_gan, fit_gan),
+    "classifier": Recipe(SETTINGS["classifier"], build_classifier, fit_classifier),
 }

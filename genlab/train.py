@@ -114,7 +114,7 @@ class Player:
 
 
 class Diverged(RuntimeError):
-    """A loss became NaN or infinite. The weights are those before the move that failed."""
+    """A loss, a gradient or a weight became NaN or infinite. No checkpoint was written with it."""
 
 
 def train(
@@ -138,8 +138,9 @@ def train(
         start: steps made before, in a resumed run.
 
     Raises:
-        ValueError: no players, two of one name, or the batches ran out.
-        Diverged: a loss is NaN or infinite; the message names step and player.
+        ValueError: no players, two of one name, a loss that is not 0-d, or the batches ran out.
+        Diverged: a loss or a gradient is NaN or infinite; the message names step and player. The weights are those
+            before the move that failed.
     """
     names = [player.name for player in players]
     if not names or len(set(names)) < len(names):
@@ -162,6 +163,8 @@ def train(
                 for j in range(player.moves):
                     own = drawn[j * player.accumulate : (j + 1) * player.accumulate]
                     losses[player.name] = _move(player, own, step, accelerator)
+            for parameter in everything:  # the caller gets modules as they were
+                parameter.requires_grad_(True)
             yield step, losses
     finally:
         for parameter in everything:
@@ -176,14 +179,21 @@ def _move(player: Player, batches: list[Tensor | Batch], step: int, accelerator:
         last = i == len(batches) - 1
         with accelerator.no_sync(player.module) if accelerator and not last else nullcontext():
             loss = player.loss(batch, step)
-            # Reading the loss waits for the device. That is the price of never stepping on a NaN.
-            value = loss.item()
+            if loss.ndim:
+                raise ValueError(f"the loss of {player.name} must be 0-d, but is {tuple(loss.shape)}: average it")
+            # Processes log and judge the mean of their losses, so that all of them stop together. Reading it waits for
+            # the device: the price of never stepping on a NaN.
+            value = (accelerator.reduce(loss.detach(), "mean") if accelerator else loss).item()
             if not math.isfinite(value):
                 raise Diverged(f"the loss of {player.name} is {value} at step {step}")
             total += value / len(batches)
             (accelerator.backward if accelerator else Tensor.backward)(loss / len(batches))
+    learned = [p for p in player.module.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
+    if not norm.isfinite():  # a finite loss may have such a gradient, as the square root has at 0
+        raise Diverged(f"the gradient of {player.name} has norm {norm.item()} at step {step}")
     if player.clip is not None:
-        nn.utils.clip_grad_norm_(player.module.parameters(), player.clip)
+        nn.utils.clip_grads_with_norm_(learned, player.clip, norm)
     player.optimizer.step()
     if player.schedule is not None:
         player.schedule.step()
@@ -222,16 +232,18 @@ def save(folder: str | Path, step: int, parts: Mapping[str, Any], *, keep: int =
         keep: how many of the newest checkpoints stay.
 
     Raises:
-        ValueError: a weight is NaN or infinite; nothing is written, so the last good checkpoint stays the last.
+        Diverged: a weight is NaN or infinite; nothing is written, so the last good checkpoint stays the last.
     """
     tensors: dict[str, Tensor] = {}
     state = {name: part.state_dict() for name, part in parts.items()} | {"rng": _rng_state()}
     header = json.dumps({"step": step, "state": _flatten(state, "", tensors)})
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{name} has values that are NaN or infinite at step {step}; no checkpoint was written")
+            raise Diverged(f"{name} has values that are NaN or infinite at step {step}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("step-*.partial"):  # by a run that was killed
+        left.unlink()
     path = folder / f"step-{step:08d}.safetensors"
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"genlab": header})

@@ -38,7 +38,7 @@ def log_continuous_bernoulli(x: X, logits: X) -> PerExample:
     """Σ [x log λ + (1 − x) log(1 − λ) + log C(λ)], λ = σ(a), C(λ) = 2 artanh(1 − 2λ) / (1 − 2λ): a density on [0, 1].
 
     In logits C = a / tanh(a / 2). Near a = 0 its series log C = log 2 + a²/12 is used, wrong by less than 4e-8.
-    Source: Loaiza-Ganem and Cunningham 2019, eq. 5 to 7.
+    Source: Loaiza-Ganem and Cunningham 2019, section 3.
     """
     small = logits.abs() < 0.05
     safe = torch.where(small, torch.ones_like(logits), logits)
@@ -68,7 +68,13 @@ class Likelihood(NamedTuple):
 
 
 def gaussian(sigma: float) -> Likelihood:
-    """N(x; decoder's output, σ² I) with a fixed σ; constants are kept, so that values for different σ compare."""
+    """N(x; decoder's output, σ² I) with a fixed σ; constants are kept, so that values for different σ compare.
+
+    Raises:
+        ValueError: σ is not positive.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma={sigma} must be positive; it is the standard deviation of a pixel")
     logvar = 2 * math.log(sigma)
     return Likelihood(lambda x, out: log_normal(x, out, out.new_tensor(logvar)), lambda out: out)
 
@@ -119,10 +125,18 @@ def kl_per_dimension(
     mu_p: Float[Tensor, "n d"] | None = None,
     logvar_p: Float[Tensor, "n d"] | None = None,
 ) -> Float[Tensor, "n d"]:
-    """The terms of `kl_normal`, one per latent dimension: which dimensions carry information."""
-    if mu_p is None or logvar_p is None:
-        return 0.5 * (logvar.exp() + mu.square() - 1 - logvar)
-    return 0.5 * ((logvar - logvar_p).exp() + (mu - mu_p).square() * torch.exp(-logvar_p) - 1 - logvar + logvar_p)
+    """The terms of `kl_normal`, one per latent dimension: which dimensions carry information.
+
+    Raises:
+        ValueError: only one of `mu_p` and `logvar_p` is given.
+    """
+    if (mu_p is None) != (logvar_p is None):
+        raise ValueError("mu_p and logvar_p go together: give both, or neither for N(0, I)")
+    ratio, square = logvar, mu.square()  # log σ²/σ_p² and (μ − μ_p)²/σ_p²
+    if mu_p is not None and logvar_p is not None:
+        ratio, square = logvar - logvar_p, (mu - mu_p).square() * torch.exp(-logvar_p)
+    # e^r − 1 − r through expm1: near r = 0, in collapsed dimensions, the plain difference is all rounding error.
+    return 0.5 * (torch.expm1(ratio) - ratio + square)
 
 
 def kl_sampled(z: Float[Tensor, "n d"], mu: Float[Tensor, "n d"], logvar: Float[Tensor, "n d"]) -> PerExample:
@@ -131,9 +145,9 @@ def kl_sampled(z: Float[Tensor, "n d"], mu: Float[Tensor, "n d"], logvar: Float[
 
 
 def free_bits(kl: Float[Tensor, "n d"], minimum: float) -> PerExample:
-    """Σ_j max(λ, mean over the batch of KL_j): below λ nats a dimension costs nothing more.
+    """Σ_j max(λ, mean over the batch of KL_j), the same for every example: below λ nats a dimension has no gradient.
 
-    Source: Kingma et al. 2016, eq. 15.
+    Source: Kingma et al. 2016 (free bits).
     """
     return kl.mean(0).clamp(min=minimum).sum().expand(len(kl))
 
@@ -152,13 +166,53 @@ def dreg(log_w: Float[Tensor, "k n"], z: Float[Tensor, "k n d"]) -> PerExample:
     """The IWAE bound with the doubly reparameterised gradient: w̃ for the decoder, w̃² for the encoder through z.
 
     `log_w` comes from `log_weights(..., stop=True)`, where q's parameters are constants, and z must lie in its graph.
-    Source: Tucker et al. 2019, eq. 8.
+    Source: Tucker et al. 2019.
     """
     share = torch.softmax(log_w, 0).detach()
     if z.requires_grad:
         z.register_hook(lambda gradient: gradient * share[..., None])
     surrogate = (share * log_w).sum(0)
     return iwae(log_w).detach() + surrogate - surrogate.detach()
+
+
+def effective_beta(
+    loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    log_prob: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    out: Tensor,
+    mu: Float[Tensor, "n d"],
+    logvar: Float[Tensor, "n d"],
+) -> float:
+    """β of the loss a·E[−log p(x|z)] + b·E[KL] + constant, however it is reduced: β = b / a, from its gradients.
+
+    Args:
+        loss: maps (x, out, mu, logvar) to a 0-d loss.
+        log_prob: log p(x|z) per example, in nats, that the loss is to be read by.
+        x: data.
+        out: the decoder's output.
+        mu: means of q(z|x).
+        logvar: log-variances of q(z|x).
+
+    Raises:
+        ValueError: the loss is not of that form: its gradients point elsewhere.
+    """
+    out, mu, logvar = (v.detach().clone().requires_grad_(True) for v in (out, mu, logvar))
+    theirs = torch.autograd.grad(loss(x, out, mu, logvar), (out, mu, logvar))
+    ours_out = torch.autograd.grad(-log_prob(x, out).mean(), out)
+    ours_latent = torch.autograd.grad(kl_normal(mu, logvar).mean(), (mu, logvar))
+    a = _ratio(theirs[:1], ours_out, "reconstruction term", "−log p(x|z)")
+    return _ratio(theirs[1:], ours_latent, "term of mu and logvar", "KL") / a
+
+
+def _ratio(theirs: tuple[Tensor, ...], ours: tuple[Tensor, ...], what: str, of: str) -> float:
+    """The factor between two gradients that point in the same direction."""
+    t, o = (torch.cat([g.flatten() for g in gradients]).double() for gradients in (theirs, ours))
+    factor = (t @ o / (o @ o)).item()
+    if not torch.allclose(t, factor * o, rtol=1e-3, atol=1e-3 * abs(factor) * o.abs().max().item()):
+        raise ValueError(
+            f"the loss's {what} is no multiple of {of}: no β describes it; pass the likelihood it is meant for"
+        )
+    return factor
 
 
 # ------------------------------------------------------------------------------------------------------------- models
@@ -207,7 +261,12 @@ def log_weights(x: Tensor, output: Output, *, likelihood: Likelihood, stop: bool
         output: of a VAE called with `eps` of shape (k, n, d).
         likelihood: p(x|z).
         stop: treat q's parameters as constants in log q ("sticking the landing", Roeder et al. 2017).
+
+    Raises:
+        ValueError: z is not (k, n, d).
     """
+    if output.z.ndim != 3:
+        raise ValueError(f"z has shape {tuple(output.z.shape)}, not (k, n, d); give the VAE eps of that shape")
     k, n, _ = output.z.shape
     z = output.z.flatten(0, 1)
     mu, logvar = (v.detach() if stop else v for v in (output.mu, output.logvar))
@@ -219,15 +278,23 @@ def log_weights(x: Tensor, output: Output, *, likelihood: Likelihood, stop: bool
 def evaluate(
     model: nn.Module, x: Tensor, y: Tensor | None = None, *, noise: Noise, k: int = 100, likelihood: str = "bernoulli"
 ) -> dict[str, Tensor]:
-    """Per-example ELBO with one sample, its KL, and the IWAE bound with k samples, in nats, each (n,) on the CPU."""
+    """Per-example ELBO with one sample, its KL, and the IWAE bound with k samples, in nats, each (n,) on the CPU.
+
+    The model runs in evaluation mode and all random numbers come from `noise`.
+
+    Raises:
+        ValueError: k is below 1, or the likelihood is unknown.
+    """
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1, the samples an image")
     p = find_likelihood(likelihood)
     was_training = model.training
     model.eval()
+    d = model(x[:1], None if y is None else y[:1], eps=x.new_zeros(())).mu.shape[1]
     rows: dict[str, list[Tensor]] = {"elbo": [], "kl": [], "iwae": []}
     size = max(1, 12_800 // k)  # images at a time, so that k samples of each fit the memory
     for i in range(0, len(x), size):
         part, label = x[i : i + size], None if y is None else y[i : i + size]
-        d = model(part[:1], None if label is None else label[:1]).mu.shape[1]
         eps = noise.normal(len(part), k, d).transpose(0, 1)
         output = model(part, label, eps=eps)
         log_w = log_weights(part, output, likelihood=p)
@@ -264,8 +331,8 @@ def player(
         noise: source of ε.
         z_dim: latent dimensions.
         likelihood: a name in `LIKELIHOODS`.
-        estimator: "elbo" (closed-form KL); with k samples "iwae", "stl" (sticking the landing) or "dreg"; or
-            "autoencoder": z = μ and no KL, for comparison.
+        estimator: "elbo" (closed-form KL); with k samples "iwae", "dreg" or "stl" (sticking the landing, whose
+            gradient is biased for k > 1: Tucker et al. 2019); or "autoencoder": z = μ and no KL, for comparison.
         k: samples an image, for "iwae", "stl" and "dreg".
         beta: weight of the KL term.
         warmup: steps over which beta rises from 0 (Bowman et al. 2016).
@@ -280,6 +347,8 @@ def player(
     sampled = estimator in ("iwae", "stl", "dreg")
     if (k != 1 and not sampled) or (estimator != "elbo" and (beta != 1 or warmup or minimum)):
         raise ValueError('k goes with "iwae", "stl" and "dreg"; beta, warmup and minimum go with "elbo"')
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1, the samples an image")
 
     def loss(batch: Tensor | Batch, step: int) -> Tensor:
         x, y = unpack(batch)
@@ -309,7 +378,8 @@ class Quantised(NamedTuple):
 class Quantiser(nn.Module):
     """Nearest of k codebook vectors of length d, with straight-through gradient and moving-average codebook.
 
-    Codes that fall out of use are replaced by encoder outputs of the batch at hand.
+    In training each code moves, after the look-up, to the moving average of the vectors that chose it; codes whose
+    average count falls below `restart` are replaced by vectors of the batch at hand.
     Source: van den Oord et al. 2017, eq. 1 to 3 and appendix A.1; restarts: Dhariwal et al. 2020 (Jukebox).
     """
 
@@ -326,12 +396,10 @@ class Quantiser(nn.Module):
 
     def forward(self, h: Float[Tensor, "n d h w"]) -> Quantised:
         rows = h.detach().permute(0, 2, 3, 1).reshape(-1, h.shape[1]).float()
-        codes = torch.cdist(rows, self.codebook).argmin(1)
-        if self.training:
-            self._update(rows, codes)
-        codes = codes.view(h.shape[0], *h.shape[2:])
+        codes = torch.cdist(rows, self.codebook).argmin(1).view(h.shape[0], *h.shape[2:])
         e = self.lookup(codes)
-        # The codebook was moved after the choice; codes and commitment use where it is now.
+        if self.training:  # after the look-up: a code that is restarted now was still the nearest
+            self._update(rows, codes.flatten())
         return Quantised(h + (e - h).detach(), codes, (h - e).square().flatten(1).sum(1))
 
     def lookup(self, codes: Int[Tensor, "n h w"]) -> Float[Tensor, "n d h w"]:
@@ -341,7 +409,8 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def _update(self, rows: Tensor, codes: Tensor) -> None:
         chosen = F.one_hot(codes, len(self.codebook)).to(rows.dtype)
-        count, total = chosen.sum(0), chosen.T @ rows
+        with torch.autocast(rows.device.type, enabled=False):  # sums in float32 also when the networks run in bf16
+            count, total = chosen.sum(0), chosen.T @ rows
         if torch.distributed.is_initialized():  # every process must move its codebook alike
             torch.distributed.all_reduce(count)
             torch.distributed.all_reduce(total)
@@ -353,7 +422,9 @@ class Quantiser(nn.Module):
         unused = self.count < self.restart
         self.total[unused] = candidates[unused]
         self.count[unused] = 1.0
-        self.codebook.copy_(self.total / self.count[:, None])
+        # With restart=0 the count of an unused code decays to nothing; the code then stays where it is.
+        known = self.count > 1e-20
+        self.codebook[known] = self.total[known] / self.count[known, None]
 
 
 class VQVAE(nn.Module):
@@ -403,7 +474,7 @@ class HierarchicalVAE(nn.Module):
 
     ELBO = log p(x|z₁) − [log q(z₁|x) − log p(z₁|z₂)] − KL(q(z₂|z₁) ‖ p(z₂)). The bottom term is sampled: z₂ was drawn
     from z₁, so the closed form of KL(q(z₁|x) ‖ p(z₁|z₂)) at a fixed z₂ would be another number. All parts but the
-    decoder return (μ, logvar). Source: Sønderby et al. 2016, eq. 1 to 4.
+    decoder return (μ, logvar). Source: Sønderby et al. 2016.
     """
 
     def __init__(self, encoder: nn.Module, upper: nn.Module, prior: nn.Module, decoder: nn.Module) -> None:
@@ -469,7 +540,7 @@ def ppca(x: Float[Tensor, "n d"], q: int) -> PPCA:
 class LinearVAE(nn.Module):
     """Linear encoder and decoder with one noise variance: the VAE whose optimum is probabilistic PCA.
 
-    Source: Lucas et al. 2019, eq. 4 and 5.
+    Source: Lucas et al. 2019.
     """
 
     def __init__(self, d: int, q: int) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import sympy
 import torch
 from scipy import integrate
@@ -12,7 +13,7 @@ from torch import Tensor
 
 def claim(
     sentence: str,
-    value: float | Tensor | bool,
+    value: float | Tensor | bool | np.bool_,
     *,
     above: float | None = None,
     below: float | None = None,
@@ -21,7 +22,8 @@ def claim(
 ) -> None:
     """State a sentence, a value and a bound; print `✓ sentence` when the bound holds.
 
-    Only the sentence is printed, so the line is the same on every machine. Bounds are strict and may be combined.
+    Only the sentence is printed, so the line is the same on every machine. Bounds are strict and may be combined. NaN
+    and infinite values fail every bound.
 
     Args:
         sentence: what is claimed, in words.
@@ -33,12 +35,14 @@ def claim(
 
     Raises:
         AssertionError: the claim is false; the message holds sentence, value and bound.
-        ValueError: a number was given without a bound.
+        ValueError: a number was given without a bound, or a truth value with one.
     """
     bounds = {"above": above, "below": below, "equals": equals}
     stated = {k: float(v) for k, v in bounds.items() if v is not None}
-    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
-        holds, wanted = bool(value) and not stated, "true"
+    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        if stated:
+            raise ValueError(f"claim({sentence!r}) was given {value!r} and a bound; a truth value takes none")
+        holds, wanted = bool(value), "true"
     elif not stated:
         raise ValueError(f"claim({sentence!r}) was given {value!r} and no bound; pass above=, below= or equals=")
     else:
@@ -53,7 +57,7 @@ def claim(
 
 
 def identity(sentence: str, left: sympy.Expr, right: sympy.Expr) -> None:
-    """Check symbolically that left − right simplifies to zero.
+    """Check symbolically that left − right simplifies to zero. Logarithms are expanded as of positive numbers.
 
     Raises:
         AssertionError: sympy cannot bring the difference to zero; the difference is shown.
@@ -68,10 +72,10 @@ def integral(f: Callable[[float], float], low: float = -math.inf, high: float = 
     """∫ f(x) dx from `low` to `high` by adaptive quadrature (QUADPACK).
 
     Raises:
-        ValueError: the estimated error is above 1e-6 of the result.
+        ValueError: the estimated error is above 1e-6, or above 1e-6 of a result larger than 1, or the result is NaN.
     """
-    value, error = integrate.quad(f, low, high, limit=400)
-    if error > 1e-6 * max(1.0, abs(value)):
+    value, error = integrate.quad(f, low, high, limit=400, full_output=1)[:2]  # which silences its warnings
+    if not error <= 1e-6 * max(1.0, abs(value)):
         raise ValueError(
             f"the integral from {low} to {high} has an error of {error:.1e}; split it or narrow its limits"
         )

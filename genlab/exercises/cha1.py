@@ -658,7 +658,7 @@ A VAE generates by its own definition: $z \sim p(z)$, then $x \sim p(x \mid z)$.
 
 
 def vae_loss(x, logits, mu, logvar):
-    """Minus the mean ELBO of binary images: −[log p(x|z) − KL], summed over pixels and latents, averaged over n: 0-d."""
+    """Minus the mean ELBO of binary images: KL − log p(x|z), sums over pixels and latents, mean over n: 0-d."""
     log_px = (x * logits - F.softplus(logits)).flatten(1).sum(1)
     kl = 0.5 * (logvar.exp() + mu**2 - 1 - logvar).sum(1)
     return (kl - log_px).mean()

@@ -7,11 +7,12 @@ Every entry was made on `digits()` by the command on its card. `verify` recomput
 
 import hashlib
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genlab import evaluation, recipes
@@ -34,7 +35,7 @@ def entry(name: str) -> dict[str, Any]:
     """
     if name not in names():
         raise ValueError(f"the zoo has no {name!r}; it has {', '.join(names())}")
-    return json.loads((FOLDER / f"{name}.json").read_text())
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def load(name: str) -> nn.Module:
@@ -60,48 +61,62 @@ def load_run(folder: str | Path) -> tuple[nn.Module, str, dict[str, Any]]:
     weights = Path(folder) / "model.safetensors"
     known = [name for name in recipes.RECIPES if (Path(folder) / f"{name}.json").exists()]
     if not (weights.exists() and len(known) == 1):
-        raise ValueError(f"{folder} holds no finished run: it needs model.safetensors and the run's settings")
-    settings = json.loads((Path(folder) / f"{known[0]}.json").read_text())
+        raise ValueError(
+            f"{folder} holds no finished run: it needs model.safetensors and the run's settings; "
+            "finish the run by --resume true, or pass another folder"
+        )
+    settings = json.loads((Path(folder) / f"{known[0]}.json").read_text(encoding="utf-8"))
     return assemble(known[0], settings, load_file(weights)), known[0], settings
 
 
 def assemble(recipe: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """Build the networks of a recipe, fill in weights named `part.parameter`, and return the part that has them."""
+    """Build the networks of a recipe, fill in weights named `part.parameter`, and return the part that has them.
+
+    Raises:
+        ValueError: the weights are not those of such networks.
+    """
     known = recipes.RECIPES[recipe]
     names = {field.name for field in fields(known.settings)}
     built = known.build(known.settings(**{k: v for k, v in settings.items() if k in names}))
-    (part,) = {key.split(".")[0] for key in tensors}
-    module = built[part]
-    current = module.state_dict()
-    weights = {key.split(".", 1)[1]: value for key, value in tensors.items()}
-    module.load_state_dict({key: value.to(current[key].dtype) for key, value in weights.items()})
-    return module.eval().requires_grad_(False)
+    for part, module in built.items():
+        current = {f"{part}.{key}": value for key, value in module.state_dict().items()}
+        if {key: value.shape for key, value in current.items()} == {key: value.shape for key, value in tensors.items()}:
+            module.load_state_dict({key[len(part) + 1 :]: tensors[key].to(v.dtype) for key, v in current.items()})
+            return module.eval().requires_grad_(False)
+    raise ValueError(f"the weights do not fit the networks that the {recipe}'s settings describe; use those of one run")
 
 
 def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str, folder: Path = FOLDER) -> Path:
     """Store a finished run as an entry: float16 weights, record and card.
 
     Raises:
-        ValueError: the weights are larger than 2 MB.
+        ValueError: the folder holds no finished run, the name is none, or the weights do not fit into the zoo.
     """
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"name={name!r} becomes the name of files: use letters, digits, _ and -")
     _, recipe, settings = load_run(run)
     tensors = load_file(Path(run) / "model.safetensors")
     half = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
-    if (size := sum(v.numel() * v.element_size() for v in half.values())) > LIMIT:
-        raise ValueError(f"{name} would take {size:,} bytes, but an entry may take {LIMIT:,}; use narrower networks")
-    path = folder / f"{name}.safetensors"
-    save_file(half, path)
+    if wrong := [key for key, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ValueError(f"{', '.join(wrong)} of {run} do not fit float16, in which the zoo keeps weights")
+    content = save(half)
+    if len(content) > LIMIT:
+        raise ValueError(
+            f"{name} would take {len(content):,} bytes, but an entry may take {LIMIT:,}; use narrower networks"
+        )
     record = {
         "recipe": recipe,
         "settings": {k: v for k, v in settings.items() if k not in ("out", "resume", "download")},
         "command": command,
         "seconds": round(seconds),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "limits": limits,
         "metrics": evaluation.evaluate(assemble(recipe, settings, half), recipe, settings),
     }
     write_json(folder / f"{name}.json", record)
     write_text(folder / f"{name}.md", card(name, record))
+    path = folder / f"{name}.safetensors"  # comes last, since it is what makes a name known
+    path.write_bytes(content)
     return path
 
 
@@ -112,7 +127,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         [
             f"# {name}",
             "",
-            f"Made by `{record['command']}`, seed {record['settings']['seed']}, in {record['seconds']} s on two cores.",
+            f"Made by `{record['command']}`, seed {record['settings']['seed']}, in {record['seconds']} s on a two-core CPU.",
             "Data: `digits()`, 4,000 MNIST images to train and 1,000 to test. Weights are stored in float16.",
             "",
             "| metric | value | sample size |",
@@ -128,11 +143,25 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 
 def verify(name: str) -> list[str]:
-    """Recompute an entry's metrics; one line for each that is not the recorded value within its tolerance."""
+    """Recompute an entry's metrics; a line for each that is not the recorded one within its tolerance.
+
+    Damaged weights and a card that says something else than the record are differences too.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
     record = entry(name)
-    found = evaluation.evaluate(load(name), record["recipe"], record["settings"])
-    return [
+    try:
+        found = evaluation.evaluate(load(name), record["recipe"], record["settings"])
+    except ValueError as error:
+        return [f"{name}: {error}"]
+    recorded = record["metrics"]
+    wrong = [f"{name}: {key} is not both computed and recorded" for key in sorted(found.keys() ^ recorded.keys())]
+    wrong += [
         f"{name}: {m['what']} is {found[key]['value']:.6g}, but {m['value']:.6g} ± {m['tolerance']:.2g} is recorded"
-        for key, m in record["metrics"].items()
-        if not abs(found[key]["value"] - m["value"]) <= m["tolerance"]
+        for key, m in recorded.items()
+        if key in found and not abs(found[key]["value"] - m["value"]) <= m["tolerance"]
     ]
+    if (FOLDER / f"{name}.md").read_text(encoding="utf-8") != card(name, record):
+        wrong.append(f"{name}: the card does not say what the record says")
+    return wrong

@@ -1,0 +1,357 @@
+"""Speed against the plain way: `python -m genlab.bench [data] [vae] [gan] [dcgan] [frechet]`, or `make bench`.
+
+The plain way is a literal script as tutorials write it: torchvision's data set, ToTensor, DataLoader, float32, default
+memory layout, sigmoid and binary cross-entropy; for the Fréchet distance it is SciPy's matrix square root. The lean way
+is this package as its users call it. Both do the same work on the same networks and batches, turn by turn in one run.
+A ratio is the median of the rounds' ratios; on a machine that others use too, nothing else can be compared.
+"""
+
+import copy
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader
+
+from genlab import data, gan, metrics, nets, train, vae
+
+ROUNDS = 5
+Run = Callable[[int], float]  # makes that many steps and returns the last loss
+
+
+class Lean(NamedTuple):
+    """A lean way, and how many times the plain way's speed it is to reach (None: nothing is asked)."""
+
+    name: str
+    run: Run
+    target: float | None
+
+
+class Item(NamedTuple):
+    """Work that is done in the plain and in one or more lean ways.
+
+    Attributes:
+        name: of the work.
+        plain: the plain way.
+        lean: the lean ways.
+        images: in a step; None where a step is one distance.
+        steps: in a round.
+        networks: that a step trains, of all ways; none where nothing is trained.
+    """
+
+    name: str
+    plain: Run
+    lean: list[Lean]
+    images: int | None
+    steps: int
+    networks: tuple[nn.Module, ...] = ()
+
+
+class Row(NamedTuple):
+    """What was measured of a lean way: steps per second, their ratio, and bytes that a training step takes."""
+
+    item: Item
+    lean: Lean
+    plain_rate: float
+    lean_rate: float
+    ratio: float
+    plain_memory: int | None
+    lean_memory: int | None
+
+
+# ----------------------------------------------------------------------------------------------------------- measuring
+
+
+def measure(item: Item, *, rounds: int = ROUNDS, steps: int | None = None) -> list[Row]:
+    """Run all ways of an item in turn, `rounds` times; a row for each lean way, with medians over the rounds."""
+    steps = steps or item.steps
+    runs = [item.plain, *(lean.run for lean in item.lean)]
+    for run in runs:
+        run(min(2, steps))  # the first steps allocate and choose algorithms
+    times = [[_seconds(run, steps) for run in runs] for _ in range(rounds)]
+    memory = [peak_memory(run, item.networks) if item.networks else None for run in runs]
+    plain = [row[0] for row in times]
+    rows = []
+    for i, lean in enumerate(item.lean, 1):
+        own = [row[i] for row in times]
+        ratio = statistics.median(a / b for a, b in zip(plain, own, strict=True))
+        plain_rate, lean_rate = (steps / statistics.median(t) for t in (plain, own))
+        rows.append(Row(item, lean, plain_rate, lean_rate, ratio, memory[0], memory[i]))
+    return rows
+
+
+def _seconds(run: Run, steps: int) -> float:
+    start = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - start
+
+
+def peak_memory(run: Run, networks: Sequence[nn.Module] = ()) -> int:
+    """The most bytes that a step holds at one time beyond weights and optimiser: gradients, activations, the batch."""
+    for network in networks:
+        network.zero_grad()  # the step before left gradients
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run(1)
+    held = peak = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+# --------------------------------------------------------------------------------------------------------------- data
+
+
+def write_mnist(root: Path) -> None:
+    """The digits, over and over, as MNIST's 60,000 training and 1,000 test images, in the files torchvision reads."""
+    split, folder = data.digits(), root / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for name, images, copies in (("train", split.train, 15), ("t10k", split.test, 1)):
+        for kind, numbers in (("images-idx3", images.x.squeeze(1)), ("labels-idx1", images.y.byte())):
+            array = numbers.numpy()
+            header = [8 << 8 | array.ndim, len(array) * copies, *array.shape[1:]]  # 8: unsigned bytes
+            content = np.array(header, dtype=">i4").tobytes() + array.tobytes() * copies
+            (folder / f"{name}-{kind}-ubyte").write_bytes(content)
+
+
+def plain_loader(root: Path, batch_size: int, *, size: int = 28, symmetric: bool = False) -> DataLoader:
+    """MNIST as tutorials load it."""
+    from torchvision import datasets, transforms  # costs two seconds
+
+    steps = [transforms.Resize(size)] if size != 28 else []
+    steps += [transforms.ToTensor()] + ([transforms.Normalize([0.5], [0.5])] if symmetric else [])
+    dataset = datasets.MNIST(root, train=True, transform=transforms.Compose(steps))
+    return DataLoader(dataset, batch_size=batch_size, shuffle=True)
+
+
+def data_item(root: Path) -> list[Item]:
+    """An epoch of 60,000 images with labels, in batches of 128."""
+    loader, batches = plain_loader(root, 128), data.Batches(data.mnist(root=root).train, 128, labels=True)
+
+    def last(source: Any) -> Run:
+        def run(steps: int) -> float:
+            for x, _ in islice(source, steps):
+                mean = x
+            return mean.mean().item()
+
+        return run
+
+    return [Item("data", last(loader), [Lean("fp32", last(batches), 100)], 128, len(batches))]
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+def accelerator(precision: str) -> Accelerator:
+    """An accelerator of its own precision on the CPU."""
+    AcceleratorState._reset_state()  # one process has one precision, unless it is told to forget
+    return Accelerator(mixed_precision=precision, cpu=True)
+
+
+def adam(module: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
+    """Adam in one kernel."""
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=betas, fused=True)
+
+
+def lean_run(players: list[train.Player], batches: data.Batches, boost: Accelerator, loss: str) -> Run:
+    """The course's loop over the course's batches, and whose loss it returns."""
+
+    def run(steps: int) -> float:
+        *_, (_, losses) = train.train(players, batches, steps, boost)
+        return losses[loss]
+
+    return run
+
+
+def vae_item(root: Path) -> list[Item]:
+    """A VAE 784-400-20 on grey pixels, batch 128."""
+    images, model = data.mnist(root=root).train, vae.VAE(nets.MLPEncoder(20), nets.MLPDecoder(20))
+    plain, fp32, bf16 = models = [copy.deepcopy(model) for _ in range(3)]
+
+    def lean(model: vae.VAE, precision: str) -> Run:
+        boost = accelerator(precision)
+        prepared, optimizer = boost.prepare(model, adam(model, 1e-3))
+        player = vae.player(prepared, optimizer, noise=train.Noise(), z_dim=20)
+        return lean_run([player], data.Batches(images, 128), boost, "VAE")
+
+    ways = [Lean("fp32", lean(fp32, "no"), 2.0), Lean("bf16", lean(bf16, "bf16"), 3.0)]
+    return [Item("VAE 784-400-20", plain_vae(plain, plain_loader(root, 128)), ways, 128, 60, tuple(models))]
+
+
+def plain_vae(model: vae.VAE, loader: DataLoader) -> Run:
+    """A VAE as tutorials train it; the loss is per image."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def run(steps: int) -> float:
+        for x, _ in islice(loader, steps):
+            optimizer.zero_grad()
+            mu, logvar = model.encoder(x)
+            std = torch.exp(0.5 * logvar)
+            picture = torch.sigmoid(model.decoder(mu + torch.randn_like(std) * std))
+            bce = F.binary_cross_entropy(picture, x, reduction="sum")
+            kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+            loss = bce + kl
+            loss.backward()
+            optimizer.step()
+            mean = loss.item() / len(x)
+        return mean
+
+    return run
+
+
+def gan_item(root: Path) -> list[Item]:
+    """Fully connected: G 100-128-256-512-1024-784, D 784-512-256-1, batch 64."""
+    body = nets.mlp(100, 128, 256, 512, 1024, 784, act=nn.LeakyReLU)
+    G = nn.Sequential(body, nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
+    D = nn.Sequential(nn.Flatten(), nets.mlp(784, 512, 256, 1, act=nn.LeakyReLU), nn.Flatten(0))
+    return _game("GAN, fully connected", root, G, D, 28, (2.0, 3.0), steps=60)
+
+
+def dcgan_item(root: Path) -> list[Item]:
+    """Convolutional, 32 x 32 pixels, batch 64: G resizes and convolves, D has four strided convolutions."""
+
+    def up(i: int, o: int) -> list[nn.Module]:
+        return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, 1, 1), nn.BatchNorm2d(o), nn.LeakyReLU(0.2)]
+
+    start = [nn.Linear(100, 128 * 8 * 8), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128)]
+    G = nn.Sequential(*start, *up(128, 128), *up(128, 64), nn.Conv2d(64, 1, 3, 1, 1), nn.Tanh())
+    down = [m for i, o in pairwise((1, 16, 32, 64, 128)) for m in (nn.Conv2d(i, o, 3, 2, 1), nn.LeakyReLU(0.2))]
+    D = nn.Sequential(*down, nn.Flatten(), nn.Linear(128 * 2 * 2, 1), nn.Flatten(0))
+    return _game("DCGAN 32x32", root, G, D, 32, (1.6, 3.0), steps=4)
+
+
+def _game(
+    name: str, root: Path, G: nn.Module, D: nn.Module, size: int, targets: tuple[float, float], *, steps: int
+) -> list[Item]:
+    images = data.mnist(root=root).train.x
+    if size != 28:
+        larger = [F.interpolate(part.float(), size, mode="bilinear") for part in images.split(10_000)]
+        images = torch.cat([part.round().byte() for part in larger])
+
+    plain, fp32, bf16 = pairs = [copy.deepcopy((G, D)) for _ in range(3)]
+
+    def lean(pair: tuple[nn.Module, nn.Module], precision: str) -> Run:
+        boost = accelerator(precision)
+        own = [net.to(memory_format=torch.channels_last) for net in pair]
+        optimizers = [adam(net, 2e-4, (0.5, 0.999)) for net in own]
+        players = gan.players(*boost.prepare(*own, *optimizers), noise=train.Noise(), z_dim=100, share=True)
+        return lean_run(players, data.Batches(images, 64, pixels="symmetric"), boost, "D")
+
+    ways = [Lean("fp32", lean(fp32, "no"), targets[0]), Lean("bf16", lean(bf16, "bf16"), targets[1])]
+    run = plain_gan(*plain, plain_loader(root, 64, size=size, symmetric=True))
+    return [Item(name, run, ways, 64, steps, sum(pairs, ()))]
+
+
+def plain_gan(G: nn.Module, D: nn.Module, loader: DataLoader) -> Run:
+    """A GAN as tutorials train it; the loss is D's."""
+    bce = nn.BCELoss()
+    opt_d, opt_g = (torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (D, G))
+
+    def run(steps: int) -> float:
+        for x, _ in islice(loader, steps):
+            real, fake = torch.ones(len(x)), torch.zeros(len(x))
+            opt_d.zero_grad()
+            made = G(torch.randn(len(x), 100))
+            loss_d = bce(torch.sigmoid(D(x)), real) + bce(torch.sigmoid(D(made.detach())), fake)
+            loss_d.backward()
+            opt_d.step()
+            opt_g.zero_grad()
+            loss_g = bce(torch.sigmoid(D(made)), real)
+            loss_g.backward()
+            opt_g.step()
+            last, _ = loss_d.item(), loss_g.item()
+        return last
+
+    return run
+
+
+# ---------------------------------------------------------------------------------------------------------- distances
+
+
+def frechet_item(root: Path | None = None, *, widths: tuple[int, ...] = (128, 2048)) -> list[Item]:
+    """The Fréchet distance of two sets of features, with a few more rows than features."""
+    return [_distance(d, 8 if d == 2048 else None) for d in widths]
+
+
+def _distance(d: int, target: float | None) -> Item:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(d + 100, d, generator=generator, dtype=torch.float64) for _ in range(2))
+
+    def repeat(distance: Callable[[Any, Any], float], a: Any, b: Any) -> Run:
+        return lambda steps: [distance(a, b) for _ in range(steps)][-1]
+
+    lean = Lean("fp64", repeat(metrics.frechet_distance, x, y), target)
+    plain = repeat(plain_frechet, x.numpy(), y.numpy())
+    return Item(f"Fréchet distance, {d:,} features", plain, [lean], None, max(1, 2048 // d - 1))
+
+
+def plain_frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """The formula as it is written, with SciPy's matrix square root."""
+    from scipy.linalg import sqrtm
+
+    cov1, cov2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = sqrtm(cov1 @ cov2).real
+    return float(np.square(x.mean(0) - y.mean(0)).sum() + np.trace(cov1 + cov2 - 2 * root))
+
+
+# ---------------------------------------------------------------------------------------------------------- the table
+
+ITEMS: dict[str, Callable[[Path], list[Item]]] = {
+    "data": data_item,
+    "vae": vae_item,
+    "gan": gan_item,
+    "dcgan": dcgan_item,
+    "frechet": frechet_item,
+}
+TABLE = "{:32} {:4} {:>18} {:>18} {:>7} {:>7}  {:8} {:>22}"
+HEAD = TABLE.format("work", "", "plain", "lean", "ratio", "target", "verdict", "step: plain, lean")
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    shown = [
+        f"{rate * row.item.images:,.0f} images/s" if row.item.images else f"{1000 / rate:,.1f} ms"
+        for rate in (row.plain_rate, row.lean_rate)
+    ]
+    target = row.lean.target
+    verdict = "" if target is None else "reached" if row.ratio >= target else "MISSED"
+    memory = [f"{m / 1e6:,.1f} MB" for m in (row.plain_memory, row.lean_memory) if m is not None]
+    asked = "" if target is None else f"{target:g}x"
+    return TABLE.format(
+        row.item.name, row.lean.name, *shown, f"{row.ratio:.2f}x", asked, verdict, ", ".join(memory)
+    ).rstrip()
+
+
+def main(arguments: list[str]) -> int:
+    """Measure the items that are named, or all, and print a table; 2 for an unknown name."""
+    if unknown := [name for name in arguments if name not in ITEMS]:
+        print(f"genlab.bench: unknown item {unknown[0]!r}; known are {', '.join(ITEMS)}", file=sys.stderr)
+        return 2
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would report that there is no GPU
+    train.seed_everything(0)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {ROUNDS} paired rounds\n{HEAD}")
+    with tempfile.TemporaryDirectory() as folder:
+        write_mnist(Path(folder))
+        for name in arguments or ITEMS:
+            for item in ITEMS[name](Path(folder)):
+                for row in measure(item):
+                    print(line(row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,305 @@
+"""The command line: help, one-line errors with status 2 and nothing written, runs that repeat from their JSON."""
+
+import ast
+import inspect
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import genlab
+from genlab import __main__ as command_line
+from genlab import doctor, evaluation, gan, train, zoo
+from genlab.settings import SETTINGS, Settings
+from tests.test_runs import same
+
+SMALL = ["--steps", "2", "--batch_size", "8", "--net", "mlp", "--width", "4", "--z_dim", "2"]
+COMMANDS = [*SETTINGS, "sample", "evaluate", "doctor", "zoo"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder, with wide help."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path
+
+
+def main(*arguments: Any) -> None:
+    command_line.main([str(a) for a in arguments])
+
+
+def status(*arguments: Any) -> Any:
+    with pytest.raises(SystemExit) as error:
+        main(*arguments)
+    return error.value.code
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120)
+
+
+# -------------------------------------------------------------------------------------------------------------- help
+
+
+def test_help_lists_every_command_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("--help") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: genlab")
+    for name in COMMANDS:
+        assert re.search(rf"^ +{name} +\S", said, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_help_of_a_recipe_explains_every_option_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(name, "--help") == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: genlab {name} [options]\n") and max(map(len, said.splitlines())) <= 100
+    assert "Literal" not in said and "(type: )" not in said and len(said.splitlines()) < 100
+    documents = (SETTINGS[name].__doc__ or "") + (Settings.__doc__ or "")
+    for option, field in inspect.signature(SETTINGS[name]).parameters.items():
+        found = re.findall(rf"^  --{option} .*?(?=^  -|\Z)", said, re.MULTILINE | re.DOTALL)
+        assert len(found) == 1, option
+        text = " ".join(found[0].split())
+        default = "null" if field.default is None else field.default
+        explained = re.search(rf"^        {option}: (.{{10,}})$", documents, re.MULTILINE)
+        assert explained and explained[1] in text and f"default: {default})" in text, text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sample"], ["evaluate"], ["doctor"], ["zoo"], *(["zoo", a] for a in command_line.ZOO)]
+)
+def test_help_of_the_other_commands_is_their_signature(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(*arguments, "--help") == 0
+    said = capsys.readouterr().out
+    function = (command_line.COMMANDS | command_line.ZOO).get(arguments[-1])
+    if function is not None:
+        assert " ".join((function.__doc__ or "").splitlines()[0].split()) in " ".join(said.split())
+        for name, parameter in inspect.signature(function).parameters.items():
+            text = f"--{name} " if parameter.kind is parameter.KEYWORD_ONLY else f"  {name} "
+            assert text in said
+
+
+def test_help_and_errors_come_without_waiting_for_torch() -> None:
+    """The time itself is not asserted, but what is loaded."""
+    program = (
+        "import sys; from genlab.__main__ import main\n"
+        "for a in ('--help', 'gan --help', 'zoo --help', 'vae --stepz 3', 'vae --steps -3'):\n"
+        "    try: main(a.split())\n"
+        "    except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'matplotlib', 'accelerate', 'scipy'} & set(sys.modules)))"
+    )
+    done = python("-W", "error", "-c", program)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_module_and_the_script_are_the_same_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert python("-m", "genlab", "--version").stdout == f"genlab {genlab.__version__}\n"
+    assert status("--version") == 0 and capsys.readouterr().out == f"genlab {genlab.__version__}\n"
+    script = Path(sys.executable).with_name("genlab")
+    assert "genlab.__main__" in script.read_text()
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+WRONG = {
+    "no command": ([], r"expected \"command\" to be one of"),
+    "unknown command": (["vea"], r"invalid choice: 'vea'"),
+    "unknown option": (["vae", "--stepz", "3"], r"unrecognized arguments: --stepz 3"),
+    "no number": (["vae", "--steps", "many"], r"steps.*many"),
+    "negative": (["vae", "--steps", "-3"], r"steps must be at least 1, but is -3"),
+    "no choice": (["gan", "--net", "resnet"], r"net.*dcgan.*resnet"),
+    "no value": (["gan", "--gp"], r"--gp: expected one argument"),
+    "not together": (["vae", "--k", "5"], r"k goes with"),
+    "not with compile": (["gan", "--compile", "true", "--gp", "10"], r"compile does not go with gp"),
+    "smooth": (["gan", "--objective", "hinge", "--smooth", "0.1"], r"smooth=0\.1 goes with minimax"),
+    "batch": (["gan", "--batch_size", "5000"], r"between 1 and the 4000 images; choose a smaller one"),
+    "missing data": (["vae", "--data", "mnist"], r"MNIST is not on this machine.*go on offline with digits"),
+    "no network": (
+        ["vae", "--data", "mnist", "--download", "true"],
+        r"MNIST is not on this machine.*downloading it failed",
+    ),
+    "a file as folder": (["vae", "--out", "file"], r"file exists and holds no run"),
+    "a folder below a file": (["vae", "--out", "file/run"], r"Not a directory"),
+    "full folder": (["vae", "--out", "full"], r"full exists and holds no run of this kind"),
+    "missing config": (["vae", "--config", "nowhere.json"], r"nowhere\.json"),
+    "broken config": (["vae", "--config", "broken.json"], r"."),
+    "foreign config": (["vae", "--config", "foreign.json"], r"gp"),
+    "impossible config": (["vae", "--config", "impossible.json"], r"lr must be greater than 0"),
+    "samples of nothing": (["sample", "gaan"], r"the zoo has no 'gaan'; it has .*classifier"),
+    "samples of a classifier": (["sample", "classifier"], r"classifier is a classifier that does not generate"),
+    "no samples": (["sample", "classifier", "--n", "0"], r"n must be at least 1"),
+    "no picture": (["sample", "classifier", "--out", "a.jpg"], r"out must be a \.png in a folder that exists"),
+    "nowhere": (["sample", "classifier", "--out", "no/a.png"], r"out must be a \.png in a folder that exists"),
+    "label": (["sample", "classifier", "--label", "3"], r"label=3 goes with a conditional model"),
+    "no source": (["evaluate"], r"source"),
+    "unfinished": (["evaluate", "full"], r"full holds no finished run.*--resume true"),
+    "unknown entry": (["zoo", "card", "gaan"], r"the zoo has no 'gaan'"),
+    "unknown entry to verify": (["zoo", "verify", "--name", "gaan"], r"the zoo has no 'gaan'"),
+    "nothing to add": (
+        ["zoo", "add", "full", "x", "--command", "c", "--seconds", "1", "--limits", "l"],
+        r"no finished run",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_status_2_and_nothing_written(
+    case: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, message = WRONG[case]
+    (folder / "full").mkdir()
+    (folder / "full/thesis.txt").write_text("years of work")
+    (folder / "file").write_text("")
+    (folder / "broken.json").write_text('{"steps": ')
+    (folder / "foreign.json").write_text('{"gp": 10.0}')
+    (folder / "impossible.json").write_text('{"lr": -1.0}')
+    monkeypatch.setenv("GENLAB_DATA", str(folder / "data"))
+    from genlab import data
+
+    split = data.digits()
+    monkeypatch.setitem(data.SETS, "digits", lambda: split)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".gz"}
+    assert status(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and re.fullmatch(r"genlab: [^\n]+\n", said.err), said.err
+    assert re.search(message, said.err), said.err
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if "data" not in path.parts}
+    assert {k: v for k, v in before.items() if "data" not in k.parts} == after
+
+
+def test_a_run_that_diverges_ends_in_one_line_and_status_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = gan.OBJECTIVES["nonsaturating"]
+    nan = objective._replace(g=lambda fake: objective.g(fake) * math.nan)
+    monkeypatch.setitem(gan.OBJECTIVES, "nonsaturating", nan)
+    assert status("gan", *SMALL) == 1
+    said = capsys.readouterr().err
+    assert said == "genlab: the loss of G is nan at step 1; there is no checkpoint yet\n"
+
+
+def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "ema", interrupt)
+    assert status("gan", *SMALL) == 130
+    assert capsys.readouterr().err == "genlab: interrupted; a training run goes on by --resume true\n"
+
+
+# --------------------------------------------------------------------------------------------------------------- runs
+
+
+@pytest.mark.parametrize("recipe", ["vae", "gan"])
+def test_a_run_repeats_itself_from_its_json(recipe: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(recipe, *SMALL, "--seed", 3, "--clip", 0.5, "--out", "a")
+    assert capsys.readouterr().out == "a\n"
+    config = folder / f"a/{recipe}.json"
+    assert json.loads(config.read_text()) == vars(
+        SETTINGS[recipe](steps=2, batch_size=8, net="mlp", width=4, z_dim=2, seed=3, clip=0.5, out="a")
+    )
+    main(recipe, "--config", config, "--out", "b")
+    main(recipe, "--config", config, "--out", "c", "--seed", 4)
+    assert same(folder / "a", folder / "b") and not same(folder / "a", folder / "c")
+    assert status(recipe, "--config", config) == 2, "the folder is taken"
+
+
+def test_vqvae_and_classifier_run(folder: Path) -> None:
+    main("vqvae", "--steps", 1, "--batch_size", 8, "--width", 4)
+    main("classifier", "--steps", 1, "--batch_size", 8, "--width", 4)
+    assert (folder / "runs/vqvae/model.safetensors").exists() and (folder / "runs/classifier/curves.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_command_goes_on_by_resume(folder: Path) -> None:
+    """The whole program, killed from outside after a checkpoint; the rest of the proof is in test_runs.py."""
+    command = [sys.executable, "-m", "genlab", "vae", *SMALL, "--steps", "400", "--save_every", "40", "--out"]
+    with subprocess.Popen([*command, "killed", "--resume", "true"], stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 100
+        while not train.checkpoints(folder / "killed/checkpoints") and time.monotonic() < end:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "killed/model.safetensors").exists()
+    main(*command[3:], "killed", "--resume", "true")
+    main(*command[3:], "whole")
+    assert same(folder / "killed", folder / "whole")
+
+
+# -------------------------------------------------------------------------------------------- samples, metrics, zoo
+
+
+def test_sample_writes_a_grid_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main("gan", *SMALL, "--conditional", "true", "--out", "run")
+    capsys.readouterr()
+    for number, (n, options) in enumerate([(7, []), (25, ["--label", 3]), (25, ["--seed", 2, "--label", 3])]):
+        main("sample", "run", "--n", n, "--out", f"{number}.png", *options)
+        assert capsys.readouterr().out == f"{number}.png\n"
+    pictures = [(folder / f"{number}.png").read_bytes() for number in range(3)]
+    assert len(set(pictures)) == 3
+    with Image.open(folder / "0.png") as one, Image.open(folder / "1.png") as three:
+        assert three.height > 1.5 * one.height
+    assert status("sample", "run", "--label", 10) == 2
+
+
+def test_evaluate_prints_the_metrics_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main("evaluate", "classifier")
+    assert json.loads(capsys.readouterr().out) == zoo.entry("classifier")["metrics"] | {
+        "accuracy": evaluation.evaluate(zoo.load("classifier"), "classifier", {"data": "digits"})["accuracy"]
+    }
+
+
+def test_the_zoo_is_listed_shown_and_verified(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main("zoo", "list")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == zoo.names()
+    main("zoo", "card", "classifier")
+    assert capsys.readouterr().out == (zoo.FOLDER / "classifier.md").read_text(encoding="utf-8") + "\n"
+    main("zoo", "verify", "--name", "classifier")
+    assert capsys.readouterr().out == "classifier: ok\n"
+    checked = []
+    monkeypatch.setattr(zoo, "verify", lambda name: checked.append(name) or [f"{name}: worse"] * (name == "classifier"))
+    assert status("zoo", "verify") == 1
+    said = capsys.readouterr()
+    assert checked == zoo.names() and "classifier: DIFFERENT" in said.out and said.err == "classifier: worse\n"
+
+
+def test_a_run_is_added_to_the_zoo(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def add(*arguments: Any, **options: Any) -> str:
+        given.append((arguments, options))
+        return "stored"
+
+    monkeypatch.setattr(zoo, "add", add)
+    main("zoo", "add", "run", "name", "--command", "genlab vae", "--seconds", 12, "--limits", "digits only")
+    assert given == [(("run", "name"), {"command": "genlab vae", "seconds": 12.0, "limits": "digits only"})]
+    assert capsys.readouterr().out == "stored\n"
+
+
+@pytest.mark.parametrize(("passed", "expected"), [(True, 0), (False, 1)])
+def test_doctor_ends_with_its_verdict(monkeypatch: pytest.MonkeyPatch, passed: bool, expected: int) -> None:
+    monkeypatch.setattr(doctor, "report", lambda: passed)
+    assert status("doctor") == expected
+
+
+def test_nothing_that_imports_torch_is_imported_by_the_settings() -> None:
+    tree = ast.parse(inspect.getsource(sys.modules["genlab.settings"]))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert modules <= {"math", "collections.abc", "dataclasses", "typing"}

@@ -1,0 +1,565 @@
+"""Objectives against the theory of the game, penalties on critics of known gradient, the players move by move."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from scipy.spatial.distance import jensenshannon
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genlab import gan, nets, train
+from genlab.data import Batch
+from genlab.gan import OBJECTIVES
+
+# --------------------------------------------------------------------------------------------------- objectives
+
+# Three outcomes. A batch with each outcome as often as its probability says makes a mean an expectation.
+P, Q = (torch.tensor(p, dtype=torch.float64) for p in ([0.2, 0.3, 0.5], [0.5, 0.3, 0.2]))
+REAL, FAKE = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2, 2]), torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+
+
+def slope(d: Callable[..., Tensor], outputs: Tensor, **options: float) -> Tensor:
+    """Gradient of D's loss with respect to D's output at each outcome."""
+    outputs = outputs.clone().requires_grad_(True)
+    return torch.autograd.grad(d(outputs[REAL], outputs[FAKE], **options), outputs)[0]
+
+
+def test_best_discriminator_is_the_share_of_real_and_reaches_the_jensen_shannon_divergence() -> None:
+    best = torch.log(P / Q)  # the logit of p / (p + q)
+    assert slope(gan.minimax_d, best).abs().max() < 1e-15
+    assert slope(gan.minimax_d, best + 0.1).abs().max() > 1e-3
+    value = -gan.minimax_d(best[REAL], best[FAKE]).item()
+    assert value == pytest.approx(-math.log(4) + 2 * jensenshannon(P, Q) ** 2, abs=1e-14)
+    assert value == pytest.approx(-1.2534657323553273, abs=1e-14)
+
+
+def test_losses_of_equal_distributions() -> None:
+    zero = torch.zeros(7).double()
+    assert gan.minimax_d(zero, zero[:4]).item() == pytest.approx(2 * math.log(2))
+    assert gan.nonsaturating_g(zero).item() == pytest.approx(math.log(2)) == -gan.minimax_g(zero).item()
+    assert gan.relativistic_d(zero, zero).item() == pytest.approx(math.log(2))
+
+
+def test_label_smoothing_lowers_the_best_discriminator_and_is_cross_entropy_with_soft_targets() -> None:
+    share = 0.9 * P / (P + Q)  # D* = (1 − s) p / (p + q)
+    assert slope(gan.minimax_d, torch.logit(share), smooth=0.1).abs().max() < 1e-15
+    real, fake = 3 * torch.randn(5).double(), 3 * torch.randn(8).double()
+    for smooth in (0.0, 0.1):
+        bce = F.binary_cross_entropy_with_logits
+        expected = bce(real, torch.full_like(real, 1 - smooth)) + bce(fake, torch.zeros_like(fake))
+        torch.testing.assert_close(gan.minimax_d(real, fake, smooth=smooth), expected)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.0, 1.0), (-1.0, 1.0), (2.0, -3.0)])
+def test_least_squares_optimum_is_the_weighted_label(a: float, b: float) -> None:
+    best = (b * P + a * Q) / (P + Q)
+    assert slope(gan.least_squares_d, best, a=a, b=b).abs().max() < 1e-15
+    expected = 0.5 * (F.mse_loss(best[REAL], torch.full((10,), b)) + F.mse_loss(best[FAKE], torch.full((10,), a)))
+    torch.testing.assert_close(gan.least_squares_d(best[REAL], best[FAKE], a=a, b=b), expected, check_dtype=False)
+    assert gan.least_squares_g(torch.full((4,), 5.0), c=2.0) == 4.5
+
+
+def test_hinge_is_flat_beyond_its_margin_and_straight_before() -> None:
+    real, fake = (torch.tensor(v, requires_grad=True) for v in ([-2.0, 0.0, 0.9, 1.1, 5.0], [-5.0, -1.1, -0.9, 2.0]))
+    loss = gan.hinge_d(real, fake)
+    ones = torch.ones
+    expected = F.hinge_embedding_loss(real, -ones(5)) + F.hinge_embedding_loss(-fake, -ones(4))
+    torch.testing.assert_close(loss, expected)
+    slopes = torch.autograd.grad(loss, (real, fake))
+    torch.testing.assert_close(slopes[0] * 5, torch.tensor([-1.0, -1, -1, 0, 0]))
+    torch.testing.assert_close(slopes[1] * 4, torch.tensor([0.0, 0, 1, 1]))
+
+
+def test_saturating_loss_has_no_gradient_where_the_discriminator_is_sure() -> None:
+    sure = torch.tensor([-10.0], requires_grad=True)
+    saturating, other = (torch.autograd.grad(g(sure), sure)[0].abs() for g in (gan.minimax_g, gan.nonsaturating_g))
+    assert 0 < saturating < 1e-4 and other > 0.99
+
+
+def test_losses_stay_finite_and_differentiable_at_extreme_logits() -> None:
+    for objective in OBJECTIVES.values():
+        real, fake = (torch.tensor(v, requires_grad=True) for v in ([-200.0, 200.0], [200.0, -200.0]))
+        losses = [objective.d(real, fake), objective.g(real, fake) if objective.paired else objective.g(fake)]
+        for loss in losses:
+            assert loss.isfinite() and loss.shape == ()
+            assert torch.autograd.grad(loss, fake)[0].isfinite().all()
+
+
+def test_wasserstein_loss_with_the_best_critic_is_minus_the_distance() -> None:
+    real = torch.randn(50).double()
+    fake = real + 0.7 + torch.rand(50).double()  # always to the right, so that the best critic is D(x) = −x
+    assert -gan.wasserstein_d(-real, -fake).item() == pytest.approx(scipy.stats.wasserstein_distance(real, fake))
+    assert gan.wasserstein_g(-fake) == fake.mean()
+
+
+def test_relativistic_losses_are_mirror_images_and_see_only_differences() -> None:
+    real, fake = torch.randn(2, 6).double().requires_grad_(True).unbind()
+    d, g = gan.relativistic_d(real, fake), gan.relativistic_g(real, fake)
+    torch.testing.assert_close(g, gan.relativistic_d(fake, real))
+    torch.testing.assert_close(d, gan.relativistic_d(real + 3, fake + 3))
+    torch.testing.assert_close(d - g, (fake - real).mean())  # softplus(a) − softplus(−a) = a
+    slopes = torch.autograd.grad(d, (real, fake))
+    torch.testing.assert_close(slopes[0], -slopes[1])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_players_pull_in_opposite_directions(name: str) -> None:
+    """D raises real logits and lowers fake ones; G raises fake ones: real and fake are never swapped."""
+    objective = OBJECTIVES[name]
+    real, fake = torch.rand(2, 6).sub(0.5).requires_grad_(True).unbind()
+    d = torch.autograd.grad(objective.d(real, fake + 0.5), (real, fake))
+    assert (d[0] < 0).all() and (d[1] > 0).all()
+    g = objective.g(real, fake) if objective.paired else objective.g(fake)
+    assert (torch.autograd.grad(g, fake)[0] < 0).all()
+
+
+# ------------------------------------------------------------------------------------------------ the Dirac game
+
+
+class Point(nn.Module):
+    """Generator of one point θ whatever z is, or critic D(x) = ψ x: the Dirac-GAN of Mescheder et al. (2018)."""
+
+    def __init__(self, value: float, *, critic: bool) -> None:
+        super().__init__()
+        self.value, self.critic = nn.Parameter(torch.tensor(value, dtype=torch.float64)), critic
+
+    def forward(self, v: Tensor) -> Tensor:
+        return self.value * v[:, 0] if self.critic else self.value.expand(len(v), 1)
+
+
+def descent(state: Tensor, name: str, r1: float) -> tuple[Tensor, Tensor]:
+    """Gradients of G's loss in θ and of D's loss in ψ at (θ, ψ); the real point is 0."""
+    theta, psi = state.unbind()
+    objective, real = OBJECTIVES[name], state.new_zeros(1, 1)
+    out_real, out_fake = psi * real[:, 0], psi * theta.view(1)
+    loss_g = objective.g(out_real, out_fake) if objective.paired else objective.g(out_fake)
+    loss_d = objective.d(out_real, out_fake) + r1 / 2 * gan.r1_penalty(lambda x: psi * x[:, 0], real).mean()
+    return torch.autograd.grad(loss_g, theta, create_graph=True)[0], torch.autograd.grad(
+        loss_d, psi, create_graph=True
+    )[0]
+
+
+def move(state: Tensor, *, h: float, alternating: bool, name: str = "nonsaturating", r1: float = 0.0) -> Tensor:
+    """One step of size h of both players at once, or of D and then of G."""
+    theta, psi = state.unbind()
+    new_psi = psi - h * descent(state, name, r1)[1]
+    seen = torch.stack([theta, new_psi]) if alternating else state
+    return torch.stack([theta - h * descent(seen, name, r1)[0], new_psi])
+
+
+def eigenvalues(f: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Of the derivative of f at the equilibrium θ = ψ = 0."""
+    return np.linalg.eigvals(torch.autograd.functional.jacobian(f, torch.zeros(2).double()).numpy())
+
+
+@pytest.mark.parametrize("h", [0.1, 1.0])
+@pytest.mark.parametrize(
+    ("name", "slope"), [("minimax", 0.5), ("nonsaturating", 0.5), ("relativistic", 0.5), ("wasserstein", 1.0)]
+)
+def test_simultaneous_descent_spirals_out(name: str, slope: float, h: float) -> None:
+    found = eigenvalues(lambda s: move(s, h=h, alternating=False, name=name))
+    np.testing.assert_allclose(np.abs(found), math.sqrt(1 + (slope * h) ** 2), rtol=1e-12)
+    if slope == 0.5 and h == 0.1:
+        np.testing.assert_allclose(np.abs(found), 1.0012492197, rtol=1e-10)
+
+
+def test_alternating_descent_circles_below_a_step_of_four_and_diverges_beyond() -> None:
+    for h in (0.1, 1.0, 3.9):
+        np.testing.assert_allclose(np.abs(eigenvalues(lambda s, h=h: move(s, h=h, alternating=True))), 1, rtol=1e-12)
+    assert np.abs(eigenvalues(lambda s: move(s, h=4.1, alternating=True))).max() == pytest.approx(1.5625)
+
+
+@pytest.mark.parametrize("r1", [0.0, 0.5, 1.0, 2.0])
+def test_r1_makes_the_equilibrium_attractive(r1: float) -> None:
+    found = eigenvalues(lambda s: -torch.stack(descent(s, "nonsaturating", r1)))
+    root = np.sqrt(complex(r1**2 / 4 - 0.25))  # critical at γ = 1
+    expected = [-r1 / 2 - root, -r1 / 2 + root]
+    np.testing.assert_allclose(np.poly(found), np.poly(expected), atol=1e-12)  # as polynomials: a double root is touchy
+    assert (found.real.max() < 0) == (r1 > 0)
+
+
+def test_players_walk_the_dirac_game_as_the_equations_say() -> None:
+    G, D = Point(1.0, critic=False), Point(1.0, critic=True)
+    opt_g, opt_d = (torch.optim.SGD(m.parameters(), lr=0.2) for m in (G, D))
+    players = gan.players(G, D, opt_g, opt_d, noise=train.Noise(), z_dim=1, r1=0.5)
+    state = torch.ones(2).double()
+    for _ in train.train(players, cycle([torch.zeros(3, 1).double()]), 30):
+        state = move(state.requires_grad_(True), h=0.2, alternating=True, r1=0.5).detach()
+        torch.testing.assert_close(torch.stack([G.value, D.value]).detach(), state)
+    assert state.norm() < 0.8
+
+
+# ----------------------------------------------------------------------------------------------------- penalties
+
+
+def quadratic(d: int = 6) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """D(x) = ½ xᵀAx with A symmetric, so that ∇D(x) = Ax."""
+    A = torch.randn(d, d).double()
+    A = A + A.T
+    return lambda x: 0.5 * ((x.flatten(1) @ A) * x.flatten(1)).sum(1), A
+
+
+@pytest.mark.parametrize("norm", [1.0, 3.0])
+def test_penalties_of_a_linear_critic(norm: float) -> None:
+    w = norm * F.normalize(torch.randn(12).double(), dim=0)
+    real, fake = torch.randn(2, 5, 3, 2, 2).double()
+
+    def D(x: Tensor) -> Tensor:
+        return x.flatten(1) @ w + 7
+
+    torch.testing.assert_close(gan.gradient_penalty(D, real, fake), torch.full((5,), (norm - 1) ** 2).double())
+    torch.testing.assert_close(gan.r1_penalty(D, real), torch.full((5,), norm**2).double())
+
+
+def test_penalties_of_a_quadratic_critic_are_taken_where_they_should() -> None:
+    D, A = quadratic()
+    real, fake, eps = torch.randn(4, 1, 2, 3).double(), torch.randn(4, 1, 2, 3).double(), torch.rand(4).double()
+    torch.testing.assert_close(gan.r1_penalty(D, real), (real.flatten(1) @ A).square().sum(1))
+    mixed = torch.stack([e * r + (1 - e) * f for e, r, f in zip(eps, real.flatten(1), fake.flatten(1), strict=True)])
+    expected = ((mixed @ A).norm(dim=1) - 1).square()
+    torch.testing.assert_close(gan.gradient_penalty(D, real, fake, eps=eps), expected)
+    at_real = gan.gradient_penalty(D, real, fake, eps=torch.ones(4).double())
+    torch.testing.assert_close(at_real, ((real.flatten(1) @ A).norm(dim=1) - 1).square())
+
+
+def test_gradient_penalty_draws_a_uniform_point_for_each_example() -> None:
+    real, fake = torch.ones(2000, 1), torch.zeros(2000, 1)
+    eps = 1 - gan.gradient_penalty(lambda x: 0.5 * x[:, 0].square(), real, fake).detach().sqrt()  # here ∇D(x̂) = x̂ = ε
+    assert scipy.stats.kstest(eps.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_gradient_penalty_pairs_up_to_the_shorter_batch() -> None:
+    D, _ = quadratic()
+    real, fake, eps = torch.randn(5, 6).double(), torch.randn(3, 6).double(), torch.rand(5).double()
+    expected = gan.gradient_penalty(D, real[:3], fake, eps=eps[:3])
+    torch.testing.assert_close(gan.gradient_penalty(D, real, fake, eps=eps), expected)
+    assert gan.gradient_penalty(D, fake, real).shape == (3,)
+
+
+def test_gradient_penalty_of_images_of_two_shapes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"real \(4, 1, 2, 3\) and fake \(4, 1, 3, 2\) must be images of one shape"):
+        gan.gradient_penalty(quadratic()[0], torch.zeros(4, 1, 2, 3), torch.zeros(4, 1, 3, 2))
+
+
+def test_penalties_train_the_critic_and_leave_the_images_alone() -> None:
+    w = torch.tensor([3.0, 4.0], requires_grad=True)
+    x = torch.randn(7, 2, requires_grad=True)
+    gan.r1_penalty(lambda v: v @ w, x).mean().backward()
+    torch.testing.assert_close(w.grad, 2 * w.detach())
+    assert x.grad is None
+    w.grad = None
+    gan.gradient_penalty(lambda v: v @ w, x, x).mean().backward()
+    torch.testing.assert_close(w.grad, 2 * (5 - 1) * w.detach() / 5)
+
+
+def test_consistency_penalty_is_the_squared_change_of_the_logit() -> None:
+    x = torch.randn(4, 1, 3, 3)
+    flip = lambda v: v.flip(3)  # noqa: E731
+    assert gan.consistency_penalty(lambda v: v.amax((1, 2, 3)), x, flip).tolist() == [0] * 4
+    changed = gan.consistency_penalty(lambda v: v[:, 0, 0, 0], x, flip)
+    torch.testing.assert_close(changed, (x[:, 0, 0, 2] - x[:, 0, 0, 0]).square())
+
+
+def test_spectral_norm_makes_the_largest_singular_value_one() -> None:
+    module = nn.Sequential(nn.Linear(8, 5), nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 3, 2), nn.Embedding(6, 5))
+    before = [layer.weight.detach().clone() for layer in module]
+    assert gan.spectral_norm(module) is module
+    for layer, weight in zip(module, before, strict=True):
+        for _ in range(300):  # each access is a step of the power iteration
+            normed = layer.weight.detach()
+        matrix = (normed.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else normed).flatten(1)
+        assert torch.linalg.matrix_norm(matrix, ord=2).item() == pytest.approx(1, abs=1e-4)
+        assert torch.cosine_similarity(normed.flatten(), weight.flatten(), dim=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_clip_weights_clamps_in_place() -> None:
+    layer = nn.Linear(50, 20)
+    weight, before = layer.weight, layer.weight.detach().clone()
+    gan.clip_weights(layer, 0.05)
+    assert layer.weight is weight and weight.grad_fn is None and weight.requires_grad
+    assert torch.equal(weight, before.clamp(-0.05, 0.05)) and not torch.equal(weight, before)
+    assert layer.bias.abs().max() <= 0.05
+
+
+# -------------------------------------------------------------------------------------------------- augmentation
+
+NOTHING = {"shift": 0.0, "cutout": 0.0}
+
+
+def test_augmentation_without_strength_is_the_identity_and_shapes_stay() -> None:
+    x = torch.randn(5, 3, 12, 8)
+    assert torch.equal(gan.augment(x, **NOTHING), x)
+    y = gan.augment(x, brightness=0.1)
+    assert y.shape == x.shape and y.dtype == x.dtype and not torch.equal(x, y)
+
+
+def test_augmentation_treats_each_example_by_itself_and_its_channels_alike() -> None:
+    y = gan.augment(torch.ones(40, 3, 16, 16))
+    assert torch.equal(y[:, 0], y[:, 2])
+    assert len({image.numpy().tobytes() for image in y}) > 30
+
+
+def test_shift_moves_by_whole_pixels_evenly_and_brings_in_zeros() -> None:
+    n, h, w = 6000, 16, 8  # an eighth: up to two rows and one column
+    x = torch.zeros(n, 1, h, w)
+    x[:, 0, 8, 4] = 1
+    y = gan.augment(x, cutout=0.0)
+    assert (y.sum((1, 2, 3)) == 1).all() and set(y.unique().tolist()) == {0.0, 1.0}
+    counts = y.sum((0, 1)).long()
+    assert scipy.stats.chisquare(counts[6:11, 3:6].flatten().numpy()).pvalue > 1e-3  # hence all 6,000 lie there
+    ramp = torch.arange(1.0, h * w + 1).view(1, 1, h, w).expand(200, 1, h, w)
+    for image in gan.augment(ramp, cutout=0.0)[:, 0]:
+        row, column = divmod(int(image[8, 4]) - 1, w)
+        down, right = 8 - row, 4 - column
+        padded = F.pad(ramp[0, 0], (2, 2, 2, 2))
+        assert torch.equal(image, padded[2 - down : 2 - down + h, 2 - right : 2 - right + w])
+
+
+def test_cut_out_removes_the_expected_share_of_every_row_and_column() -> None:
+    n, h, w, share = 20_000, 12, 8, 0.5
+    y = gan.augment(torch.ones(n, 1, h, w), shift=0.0, cutout=share)
+
+    def chance(size: int) -> np.ndarray:
+        """A pixel i is cut if the centre, uniform over the image from −½ to size − ½, is within half a side."""
+        i, half = np.arange(size), share * size / 2
+        return (np.minimum(i + half, size - 0.5) - np.maximum(i - half, -0.5)) / size
+
+    expected = np.outer(chance(h), chance(w))
+    error = np.sqrt(expected * (1 - expected) / n)
+    assert (np.abs(1 - y.mean((0, 1)).numpy() - expected) < 5 * error).all()
+
+
+def test_brightness_adds_one_constant_to_an_image() -> None:
+    x = torch.randn(2000, 1, 4, 4)
+    added = (gan.augment(x, **NOTHING, brightness=0.3) - x).flatten(1)
+    assert added.std(1).max() < 1e-6
+    assert scipy.stats.kstest(added[:, 0].numpy(), scipy.stats.uniform(-0.3, 0.6).cdf).pvalue > 1e-3
+
+
+def test_the_generator_learns_through_the_augmentation() -> None:
+    x = torch.randn(3, 1, 8, 8, requires_grad=True)
+    y = gan.augment(x, brightness=0.2)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert set(gradient.unique().tolist()) == {0.0, 1.0}  # a pixel is kept once or lost
+    assert torch.equal(gradient.sum((1, 2, 3)), (y != 0).sum((1, 2, 3)).float())
+
+
+# ------------------------------------------------------------------------------------------------------ the game
+
+
+class Game:
+    """Two small networks with plain gradient descent."""
+
+    def __init__(self, classes: int | None = None, lr: float = 0.1) -> None:
+        self.G: nn.Module = nets.MLPDecoder(3, size=4, width=8, classes=classes, output=nn.Tanh())
+        self.D: nn.Module = nets.MLPDiscriminator(size=4, width=8, classes=classes)
+        self.opt_g, self.opt_d = (torch.optim.SGD(m.parameters(), lr=lr) for m in (self.G, self.D))
+        self.classes = classes
+
+    def players(self, **options: Any) -> list[train.Player]:
+        return gan.players(self.G, self.D, self.opt_g, self.opt_d, noise=train.Noise(5), z_dim=3, **options)
+
+    def batches(self, n: int = 6) -> Iterator[Tensor | Batch]:
+        while True:
+            x = torch.rand(n, 1, 4, 4)
+            yield x if self.classes is None else Batch(x, torch.randint(self.classes, (n,)))
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def gradients(module: nn.Module) -> list[Tensor | None]:
+    return [None if p.grad is None else p.grad.clone() for p in module.parameters()]
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    return all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in zip(a, b, strict=True))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "gradient penalty": {"gp": 10.0},
+    "R1 and R2": {"r1": 1.0, "r2": 0.5, "every": 2},
+    "instance noise": {"instance_noise": 0.1},
+    "consistency": {"consistency": 10.0},
+    "augmentation": {"augmentation": gan.augment, "consistency": 1.0},
+    "weight clipping": {"clip_d": 0.05},
+    "gradient clipping": {"clip": 1e-3},
+    "accumulation": {"accumulate": 2},
+    "critic": {"n_critic": 3},
+}
+GAMES = [(name, "plain") for name in OBJECTIVES] + [
+    ("nonsaturating", option) for option in OPTIONS if option != "plain"
+]
+
+
+@pytest.mark.parametrize("classes", [None, 5], ids=["without labels", "with labels"])
+@pytest.mark.parametrize(("objective", "option"), GAMES)
+def test_a_move_reaches_one_player_only(objective: str, option: str, classes: int | None) -> None:
+    game = Game(classes)
+    start, log = (weights(game.D), weights(game.G)), []
+
+    def d_moved(*_: Any) -> None:
+        log.append("D")
+        assert not same(weights(game.D), start[0])
+        assert same(weights(game.G), start[1]) and gradients(game.G) == [None] * len(start[1])
+        log.append((weights(game.D), gradients(game.D)))
+
+    def g_moved(*_: Any) -> None:
+        assert not same(weights(game.G), start[1])
+        before = log[-1]
+        assert option == "weight clipping" or same(weights(game.D), before[0])
+        assert same(gradients(game.D), before[1]), "the generator's loss reached the discriminator's gradients"
+        log.append("G")
+
+    game.opt_d.register_step_post_hook(d_moved)
+    game.opt_g.register_step_post_hook(g_moved)
+    ((_, losses),) = train.train(game.players(objective=objective, **OPTIONS[option]), game.batches(), 1)
+    assert [entry for entry in log if isinstance(entry, str)] == ["D"] * OPTIONS[option].get("n_critic", 1) + ["G"]
+    assert list(losses) == ["D", "G"]
+    assert all(p.requires_grad for module in (game.D, game.G) for p in module.parameters())
+
+
+def test_a_discriminator_that_trains_alone_leaves_the_generator_alone() -> None:
+    game = Game()
+    list(train.train(game.players(gp=1.0, r2=1.0)[:1], game.batches(), 1))  # nobody has frozen G
+    assert gradients(game.G) == [None] * len(weights(game.G))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_reported_losses_are_those_of_a_hand_computation_with_the_same_noise(objective: str) -> None:
+    game, entry = Game(lr=0.0), OBJECTIVES[objective]
+    x = torch.rand(6, 1, 4, 4)
+    ((_, losses),) = train.train(game.players(objective=objective), iter([x]), 1)
+    noise = train.Noise(5)
+    real = game.D(x)
+    for_d, for_g = (game.D(game.G(noise.normal(6, 3))) for _ in range(2))
+    assert losses["D"] == pytest.approx(entry.d(real, for_d).item())
+    assert losses["G"] == pytest.approx((entry.g(real, for_g) if entry.paired else entry.g(for_g)).item())
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_penalties_enter_with_their_weights(step: int) -> None:
+    game = Game(5)
+    x, y = torch.rand(6, 1, 4, 4), torch.randint(5, (6,))
+    options = {"objective": "nonsaturating", "smooth": 0.1, "gp": 3.0, "r1": 0.7, "r2": 0.4, "every": 2}
+    flip = lambda v: v.flip(2)  # noqa: E731
+    d, _ = game.players(**options)
+    loss = d.loss(Batch(x, y), step)
+    noise = train.Noise(5)
+    fake, eps = game.G(noise.normal(6, 3), y).detach(), noise.uniform(6)
+    D = lambda v: game.D(v, y)  # noqa: E731
+    expected = gan.minimax_d(D(x), D(fake), smooth=0.1) + 3 * gan.gradient_penalty(D, x, fake, eps=eps).mean()
+    if step == 4:  # every second step, twice as strong
+        expected = expected + 2 * (0.35 * gan.r1_penalty(D, x).mean() + 0.2 * gan.r1_penalty(D, fake).mean())
+    torch.testing.assert_close(loss, expected)
+    once, never = (game.players(augmentation=flip, consistency=weight)[0].loss(Batch(x, y), 1) for weight in (2.0, 0.0))
+    torch.testing.assert_close(once - never, 2 * (D(flip(x)) - D(x)).square().mean())
+
+
+class Spy(nn.Module):
+    """A network that notes what it is called with."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.seen: list[tuple[Tensor, ...]] = []
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        self.seen.append(tuple(v.detach().clone() for v in inputs))
+        return self.inner(*inputs)
+
+
+def test_labels_reach_both_players_on_every_path() -> None:
+    game = Game(5)
+    game.G, game.D = Spy(game.G), Spy(game.D)
+    options = {"gp": 1.0, "r1": 1.0, "r2": 1.0, "consistency": 1.0, "objective": "relativistic"}
+    batch = next(game.batches())
+    assert isinstance(batch, Batch)
+    list(train.train(game.players(**options), iter([batch]), 1))
+    assert len(game.G.seen) == 2 and len(game.D.seen) == 2 + 1 + 1 + 1 + 2 + 2
+    assert all(torch.equal(seen[1], batch.y) for seen in [*game.G.seen, *game.D.seen])
+
+
+def test_every_move_of_the_critic_sees_a_batch_of_its_own_and_new_noise() -> None:
+    game = Game()
+    game.G, game.D = Spy(game.G), Spy(game.D)
+    batches = [torch.full((4, 1, 4, 4), float(i)) for i in range(5)]
+    list(train.train(game.players(objective="wasserstein", n_critic=5), iter(batches), 1))
+    assert [seen[0].mean().item() for seen in game.D.seen[:10:2]] == [0, 1, 2, 3, 4]
+    assert len({seen[0].numpy().tobytes() for seen in game.G.seen}) == 6 and len(game.D.seen) == 11
+
+
+@pytest.mark.parametrize("classes", [None, 4])
+def test_players_that_share_judge_one_set_of_images_in_turn(classes: int | None) -> None:
+    game = Game(classes)
+    game.G, game.D = Spy(game.G), Spy(game.D)
+    players = game.players(share=True)
+    assert [list(losses) for _, losses in train.train(players, game.batches(), 3)] == [["G", "D"]] * 3
+    assert len(game.G.seen) == 3 and len(game.D.seen) == 9  # a step: fake for G, then real and fake for D
+    assert all(torch.equal(game.D.seen[3 * i][0], game.D.seen[3 * i + 2][0]) for i in range(3))
+    players[1].loss(next(game.batches()), 1)  # D alone draws images of its own
+    assert len(game.G.seen) == 4
+    for options in ({"n_critic": 2}, {"accumulate": 2}):
+        with pytest.raises(ValueError, match="share=True goes with one batch a step"):
+            game.players(share=True, **options)
+
+
+def test_all_that_the_discriminator_sees_is_augmented() -> None:
+    game = Game()
+    game.D = Spy(game.D)
+    options = {"objective": "relativistic", "gp": 1.0, "r1": 1.0, "r2": 1.0, "consistency": 1.0}
+    list(train.train(game.players(augmentation=lambda x: 0 * x + 7, **options), game.batches(), 1))
+    assert all((seen[0] == 7).all() for seen in game.D.seen)
+
+
+def test_instance_noise_is_added_to_real_and_to_generated_images() -> None:
+    game = Game()
+    game.D = Spy(game.D)
+    x = torch.rand(500, 1, 4, 4)
+    d, _ = game.players(instance_noise=0.3)
+    d.loss(x, 1)
+    fake = game.G(train.Noise(5).normal(500, 3))
+    for (seen,), clean in zip(game.D.seen, (x, fake), strict=True):
+        assert scipy.stats.kstest((seen - clean).detach().flatten().numpy() / 0.3, "norm").pvalue > 1e-3
+
+
+def test_clipping_bounds_the_weights_and_the_gradients() -> None:
+    game = Game()
+    norms = []
+    game.opt_g.register_step_pre_hook(
+        lambda *_: norms.append(torch.cat([p.grad.flatten() for p in game.G.parameters()]).norm().item())
+    )
+    list(train.train(game.players(clip_d=0.03, clip=1e-4), game.batches(), 2))
+    assert max(p.abs().max().item() for p in game.D.parameters()) == pytest.approx(0.03)
+    assert norms == [pytest.approx(1e-4, rel=1e-2)] * 2
+
+
+def test_settings_of_the_moves_are_handed_on() -> None:
+    game = Game()
+    schedules = tuple(torch.optim.lr_scheduler.ConstantLR(o) for o in (game.opt_d, game.opt_g))
+    d, g = game.players(n_critic=3, accumulate=2, clip=0.5, clip_d=0.1, schedules=schedules)
+    assert (d.name, d.module, d.optimizer, d.moves, d.accumulate, d.clip) == ("D", game.D, game.opt_d, 3, 2, 0.5)
+    assert (g.name, g.module, g.optimizer, g.moves, g.accumulate, g.clip) == ("G", game.G, game.opt_g, 1, 2, 0.5)
+    assert (d.schedule, g.schedule) == schedules and d.after is not None and g.after is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "dcgan"}, r"unknown objective 'dcgan'; known are minimax, .*relativistic"),
+        ({"objective": "hinge", "smooth": 0.1}, r"smooth=0\.1 goes with minimax.*'hinge'"),
+        ({"n_critic": 0}, "moves=0.*at least 1"),
+        ({"accumulate": 0}, "accumulate=0.*at least 1"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Game().players(**options)

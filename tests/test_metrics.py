@@ -1,0 +1,346 @@
+"""Distances and scores against closed forms, scipy, torch-fidelity and prdc."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import prdc
+import pytest
+import scipy.linalg
+import torch
+from jaxtyping import config
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+from genlab import data, metrics, zoo
+
+
+def normal(n: int, d: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def covariance(d: int, seed: int = 0, rank: int | None = None) -> Tensor:
+    root = normal(d, rank or d, seed)
+    return root @ root.T / d
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """The package as users run it, without the checks of shape annotations that come before its own."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+# --------------------------------------------------------------------------------------------------- Fréchet distance
+
+
+def test_frechet_of_equal_gaussians_is_zero() -> None:
+    mu, cov = normal(1, 8)[0], covariance(8)
+    assert metrics.frechet(mu, cov, mu, cov) == pytest.approx(0, abs=1e-12)
+
+
+def test_frechet_of_a_shift_is_its_squared_length() -> None:
+    mu, cov, shift = normal(1, 8)[0], covariance(8), normal(1, 8, 1)[0]
+    assert metrics.frechet(mu, cov, mu + shift, cov) == pytest.approx(shift.square().sum().item())
+
+
+def test_frechet_of_a_scale() -> None:
+    """N(0, Σ) against N(0, c² Σ) is (1 − c)² tr Σ."""
+    zero, cov = torch.zeros(8).double(), covariance(8)
+    for c in (0.1, 3.0):
+        assert metrics.frechet(zero, cov, zero, c**2 * cov) == pytest.approx((1 - c) ** 2 * cov.trace().item())
+
+
+def test_frechet_of_commuting_covariances() -> None:
+    """With common eigenvectors it is Σ (√λ − √κ)²."""
+    Q = torch.linalg.qr(normal(6, 6)).Q
+    a, b = torch.rand(2, 6, dtype=torch.float64) * 5
+    distance = metrics.frechet(torch.zeros(6), Q @ a.diag() @ Q.T, torch.zeros(6), Q @ b.diag() @ Q.T)
+    assert distance == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frechet_of_covariances_that_do_not_commute(seed: int) -> None:
+    a, b = covariance(10, seed), covariance(10, seed + 100)
+    mu = normal(2, 10, seed)
+    expected = (mu[0] - mu[1]).square().sum() + a.trace() + b.trace()
+    expected -= 2 * np.trace(scipy.linalg.sqrtm((a @ b).numpy())).real
+    assert metrics.frechet(mu[0], a, mu[1], b) == pytest.approx(expected.item(), rel=1e-9)
+    assert metrics.frechet(mu[1], b, mu[0], a) == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_frechet_of_singular_covariances() -> None:
+    """Two planes that share one axis of R³: diag(4, 1, 0) and diag(9, 0, 2) overlap by √36 alone; then rotated."""
+    Q = torch.linalg.qr(normal(3, 3)).Q
+    a, b = torch.tensor([4.0, 1, 0]).double().diag(), torch.tensor([9.0, 0, 2]).double().diag()
+    zero = torch.zeros(3)
+    for R in (torch.eye(3).double(), Q):
+        for first, second in ((a, b), (b, a)):
+            # a square root of an eigenvalue that is zero up to rounding is 1e-8
+            assert metrics.frechet(zero, R @ first @ R.T, zero, R @ second @ R.T) == pytest.approx(4, abs=1e-6)
+    dot = torch.zeros(3, 3)
+    assert metrics.frechet(zero, dot, zero, b) == pytest.approx(11)
+    assert metrics.frechet(zero, b, zero, dot) == pytest.approx(11)
+
+
+def test_frechet_distance_of_one_feature() -> None:
+    x, y = 2 * normal(50, 1), normal(70, 1, 1) + 3
+    expected = (x.mean() - y.mean()) ** 2 + (x.std() - y.std()) ** 2
+    assert metrics.frechet_distance(x, y) == pytest.approx(expected.item())
+
+
+def statistics(x: Tensor) -> dict[str, np.ndarray]:
+    return {"mu": x.double().mean(0).numpy(), "sigma": np.cov(x.double().numpy(), rowvar=False)}
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 16), (40, 300, 64), (300, 40, 64), (30, 30, 64)])
+def test_frechet_distance_is_that_of_torch_fidelity(n: int, m: int, d: int) -> None:
+    """Also where there are fewer samples than features, so that a covariance is singular."""
+    mix = normal(d, d, 5)
+    x, y = normal(n, d) @ mix, normal(m, d, 1) * 1.3 + 0.2
+    expected = fid_statistics_to_metric(statistics(x), statistics(y), verbose=False)[KEY_METRIC_FID]
+    assert metrics.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_works_in_float64_and_does_not_move_with_the_axes() -> None:
+    x, y = normal(200, 8).float(), (normal(200, 8, 1) * 2).float()
+    value = metrics.frechet_distance(x, y)
+    assert value == metrics.frechet_distance(x.double(), y.double())
+    Q = torch.linalg.qr(normal(8, 8)).Q
+    assert metrics.frechet_distance(x.double() @ Q + 1e3, y.double() @ Q + 1e3) == pytest.approx(value, rel=1e-7)
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+
+
+def test_bias_of_the_frechet_distance_falls_as_one_over_n() -> None:
+    """N(0, I) in 32 dimensions against itself."""
+    found = []
+    for n, repeats in ((100, 30), (1000, 10), (10_000, 3)):
+        values = [metrics.frechet_distance(normal(n, 32, 2 * i), normal(n, 32, 2 * i + 1)) for i in range(repeats)]
+        found.append(np.mean(values))
+    np.testing.assert_allclose(found, [5.88, 0.60, 0.060], rtol=0.05)
+
+
+# ---------------------------------------------------------------------------------------------------- kernel distance
+
+
+def test_kernel_distance_is_its_definition() -> None:
+    x, y = normal(7, 3), normal(5, 3, 1) + 0.5
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return ((a @ b).item() / 3 + 1) ** 3
+
+    within_x = [kernel(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j]
+    within_y = [kernel(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j]
+    between = [kernel(a, b) for a in x for b in y]
+    expected = np.mean(within_x) + np.mean(within_y) - 2 * np.mean(between)
+    assert metrics.kernel_distance(x, y) == pytest.approx(expected)
+    assert metrics.kernel_distance(y, x) == pytest.approx(expected)
+
+
+def test_kernel_distance_is_that_of_torch_fidelity() -> None:
+    x, y = normal(120, 16), normal(120, 16, 1) * 1.2
+    reference = kid_features_to_metric(x, y, kid_subsets=1, kid_subset_size=120, verbose=False)
+    assert metrics.kernel_distance(x, y) == pytest.approx(reference[KEY_METRIC_KID_MEAN], rel=1e-9)
+
+
+def test_kernel_distance_of_equal_laws_is_zero_on_average_and_often_negative() -> None:
+    values = torch.tensor([metrics.kernel_distance(normal(40, 4, 2 * i), normal(60, 4, 2 * i + 1)) for i in range(300)])
+    assert abs(values.mean()) < 4 * values.std() / 300**0.5
+    assert (values < 0).float().mean() > 0.3
+
+
+def test_linear_kernel_measures_the_squared_shift_without_bias() -> None:
+    """With degree 1 the MMD² is ‖E x − E y‖² / d."""
+    shift = torch.tensor([1.0, -2.0, 0.5]).double()
+    pairs = [(normal(20, 3, 2 * i), normal(30, 3, 2 * i + 1) + shift) for i in range(300)]
+    values = torch.tensor([metrics.kernel_distance(x, y, degree=1) for x, y in pairs])
+    assert abs(values.mean() - shift.square().sum() / 3) < 4 * values.std() / 300**0.5
+
+
+# ------------------------------------------------------------------------------------------------ fidelity and variety
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+@pytest.mark.parametrize(("n", "m"), [(80, 80), (120, 50), (20, 15)])
+def test_precision_and_recall_are_those_of_torch_fidelity_and_prdc(
+    n: int, m: int, k: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, fake = normal(n, 3), normal(m, 3, 1) * 0.7 + 0.8
+    found = metrics.precision_recall(real, fake, k=k)
+    theirs = prc_features_to_metric(fake, real, prc_neighborhood=k, verbose=False)  # generated first
+    assert found.precision == pytest.approx(theirs[KEY_METRIC_PRECISION], abs=1e-6)
+    assert found.recall == pytest.approx(theirs[KEY_METRIC_RECALL], abs=1e-6)
+    reference = prdc.compute_prdc(real.numpy(), fake.numpy(), k)
+    assert found == pytest.approx((reference["precision"], reference["recall"]))
+    assert found.precision > 0 and 0 < found.recall < 1
+    density, coverage = metrics.density_coverage(real, fake, k=k)
+    assert (density, coverage) == pytest.approx((reference["density"], reference["coverage"]))
+    assert "Num real" in capsys.readouterr().out  # prdc prints
+
+
+def test_precision_and_recall_swap_with_their_arguments() -> None:
+    real, fake = normal(60, 3), normal(60, 3, 1) * 0.5
+    there, back = metrics.precision_recall(real, fake), metrics.precision_recall(fake, real)
+    assert (there.precision, there.recall) == (back.recall, back.precision)
+    assert there.precision > there.recall  # narrow samples are good, and miss the rest
+
+
+def test_copies_score_full_marks_and_samples_far_away_none() -> None:
+    real = normal(60, 5)
+    assert metrics.precision_recall(real, real.flip(0)) == (1, 1)
+    assert metrics.density_coverage(real, real.flip(0)).coverage == 1
+    assert metrics.precision_recall(real, real + 100) == (0, 0)
+    assert metrics.density_coverage(real, real + 100) == (0, 0)
+
+
+@pytest.mark.parametrize("d", [1, 4, 32])
+def test_density_and_coverage_of_equal_laws_have_their_expectation(d: int) -> None:
+    n, k, repeats = 50, 5, 200
+    found = [metrics.density_coverage(normal(n, d, 2 * i), normal(n, d, 2 * i + 1), k=k) for i in range(d, d + repeats)]
+    density, coverage = torch.tensor(found, dtype=torch.float64).unbind(1)
+    expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
+    assert abs(density.mean() - 1) < 4 * density.std() / repeats**0.5
+    assert abs(coverage.mean() - expected) < 4 * coverage.std() / repeats**0.5
+
+
+def test_density_may_exceed_one_where_coverage_falls() -> None:
+    real = normal(200, 2)
+    found = metrics.density_coverage(real, 0.1 * normal(200, 2, 1))  # all in the middle
+    assert found.density > 1.2 and found.coverage < 0.5
+
+
+# ---------------------------------------------------------------------------------------- modes, nearest neighbours
+
+
+def test_modes_of_the_ring() -> None:
+    ring = data.ring()
+    n = 20_000
+    samples = ring.sample(n, generator=torch.Generator().manual_seed(0))
+    found = metrics.modes(samples, ring.means, 0.1)
+    expected = 1 - math.exp(-4.5)  # within three σ in two dimensions
+    assert found.found == 8
+    assert abs(found.high_quality - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
+    one = metrics.modes(samples, ring.means, 0.1, sigmas=1.0)
+    assert one.high_quality == pytest.approx(1 - math.exp(-0.5), abs=0.02)
+
+
+def test_modes_counts_only_modes_that_good_samples_hit() -> None:
+    centres = data.ring().means
+    assert metrics.modes(centres[:3], centres, 0.1) == (3, 1)
+    assert metrics.modes(centres[[0, 0, 5]] + 0.05, centres, 0.1) == (2, 1)
+    half = torch.cat([centres[:1], 10 * centres[1:2]])  # the second sample is nearest to mode 1, but far from it
+    assert metrics.modes(half, centres, 0.1) == (1, 0.5)
+    assert metrics.modes(torch.zeros(5, 2), centres, 0.1) == (0, 0)
+
+
+def test_nearest_is_that_of_sklearn() -> None:
+    x, among = normal(30, 6), normal(50, 6, 1)
+    distance, index = metrics.nearest(x, among)
+    expected = NearestNeighbors(n_neighbors=1).fit(among.numpy()).kneighbors(x.numpy())
+    np.testing.assert_allclose(distance, expected[0][:, 0])
+    assert index.tolist() == expected[1][:, 0].tolist()
+
+
+def test_copies_lie_at_distance_zero_exactly() -> None:
+    x = normal(300, 64).float() + 10
+    distance, index = metrics.nearest(x.flip(0), x)
+    assert (distance == 0).all()
+    assert index.tolist() == list(reversed(range(300)))
+
+
+# ---------------------------------------------------------------------------------------------------- bad arguments
+
+PAIRED: Any = [metrics.frechet_distance, metrics.kernel_distance, metrics.precision_recall, metrics.density_coverage]
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+@pytest.mark.parametrize(
+    "shapes", [((9,), (9,)), ((9, 2), (9, 3)), ((1, 2), (9, 2)), ((9, 2), (1, 2)), ((9, 2, 1),) * 2]
+)
+def test_shapes_that_do_not_fit_are_refused(metric: Any, shapes: Any, unchecked: None) -> None:
+    x, y = (torch.zeros(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"features must be \(n, d\) and \(m, d\).*but got \("):
+        metric(x, y)
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_nan_and_infinity_are_refused(metric: Any, value: float, which: int) -> None:
+    pair = [normal(9, 2), normal(9, 2)]
+    pair[which][4, 1] = value
+    with pytest.raises(ValueError, match=r"\(9, 2\) hold NaN or infinite values"):
+        metric(*pair)
+
+
+@pytest.mark.parametrize("metric", [metrics.precision_recall, metrics.density_coverage])
+@pytest.mark.parametrize("k", [0, 5, 9])
+def test_neighbours_that_do_not_exist_are_refused(metric: Any, k: int) -> None:
+    with pytest.raises(ValueError, match=f"k={k} must lie between 1 and 4"):
+        metric(normal(9, 2), normal(5, 2, 1), k=k)
+    metric(normal(9, 2), normal(5, 2, 1), k=4)
+
+
+# ------------------------------------------------------------------------------------------------ networks and images
+
+
+class Twofold(nn.Module):
+    """A network with features, dropout and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout, self.body, self.head = nn.Dropout(0.5), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(self.dropout(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_features_and_accuracy_run_in_evaluation_mode_and_restore_the_other(training: bool) -> None:
+    net, x = Twofold().train(training), torch.randn(11, 4)
+    rows = metrics.features(net, x, batch_size=4)
+    assert rows.dtype == torch.float64 and not rows.requires_grad
+    torch.testing.assert_close(rows, net.body(x).double(), check_dtype=True)
+    y = net.head(net.body(x)).argmax(1)
+    wrong = torch.where(torch.arange(11) < 3, (y + 1) % 3, y)
+    assert metrics.accuracy(net, x, y, batch_size=4) == 1
+    assert metrics.accuracy(net, x, wrong, batch_size=4) == pytest.approx(8 / 11)
+    assert net.training is training and net.dropout.training is training
+
+
+def test_features_of_a_network_without_features_are_its_output() -> None:
+    net, x = nn.Linear(4, 2), torch.randn(5, 4)
+    torch.testing.assert_close(metrics.features(net, x), net(x).double())
+
+
+def test_distances_grow_as_digits_get_worse() -> None:
+    net = zoo.load("classifier")
+    split = data.digits()
+    real = metrics.features(net, data.to_float(split.train.x[:1000]))
+    x = data.to_float(split.test.x)
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    noisy = [(1 - strength) * x + strength * noise for strength in (0.0, 0.15, 0.3, 0.6)]
+    kernel = torch.tensor([0.25, 0.5, 0.25])
+    blurred = [x]
+    for _ in range(3):
+        for _ in range(3):
+            x = F.conv2d(x, kernel.view(1, 1, 3, 1), padding=(1, 0))
+            x = F.conv2d(x, kernel.view(1, 1, 1, 3), padding=(0, 1))
+        blurred.append(x)
+    for family in (noisy, blurred):
+        rows = [metrics.features(net, images) for images in family]
+        frechet = [metrics.frechet_distance(real, row) for row in rows]
+        kid = [metrics.kernel_distance(real, row) for row in rows]
+        assert frechet == sorted(frechet) and kid == sorted(kid)
+        assert frechet[-1] > 10 * frechet[0]
+        precision = [metrics.precision_recall(real, row).precision for row in rows]
+        assert precision[-1] < precision[0] / 2

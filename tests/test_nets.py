@@ -1,0 +1,257 @@
+"""Networks: shapes, labels, refusals, examples kept apart, other layouts and precisions, and the page of them all."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlab import nets
+
+PAGE = Path(__file__).parents[1] / "notebooks/networks.md"
+Make = Callable[..., nn.Module]
+
+# Narrow, so that tests are quick. All take channels, size and classes.
+ENCODERS: dict[str, Make] = {
+    "MLPEncoder": lambda **shape: nets.MLPEncoder(5, width=16, depth=2, **shape),
+    "ConvEncoder": lambda **shape: nets.ConvEncoder(5, width=4, hidden=16, **shape),
+}
+DECODERS: dict[str, Make] = {
+    "MLPDecoder": lambda **shape: nets.MLPDecoder(5, width=16, depth=2, **shape),
+    "ConvDecoder": lambda **shape: nets.ConvDecoder(5, width=4, hidden=16, **shape),
+    "MLPDecoder with tanh": lambda **shape: nets.MLPDecoder(5, width=16, output=nn.Tanh(), **shape),
+    "DCGANGenerator": lambda **shape: nets.DCGANGenerator(5, width=4, **shape),
+    "ResGenerator": lambda **shape: nets.ResGenerator(5, width=8, **shape),
+}
+DISCRIMINATORS: dict[str, Make] = {
+    "MLPDiscriminator": lambda **shape: nets.MLPDiscriminator(width=16, **shape),
+    "DCGANDiscriminator": lambda **shape: nets.DCGANDiscriminator(width=4, **shape),
+    "ResDiscriminator": lambda **shape: nets.ResDiscriminator(width=8, **shape),
+}
+SEE_IMAGES = ENCODERS | DISCRIMINATORS
+NETWORKS = SEE_IMAGES | DECODERS
+UNLABELLED: dict[str, Make] = {  # for images of any size
+    "GridEncoder": lambda: nets.GridEncoder(6, width=4),
+    "GridDecoder": lambda: nets.GridDecoder(6, width=4),
+    "Classifier": lambda: nets.Classifier(width=4, d=16),
+}
+ALL = [*((name, classes) for name in NETWORKS for classes in (None, 3)), *((name, None) for name in UNLABELLED)]
+
+
+def build(name: str, n: int = 6, *, classes: int | None = None) -> tuple[nn.Module, list[Tensor]]:
+    """A network for grey images of 28 pixels, and inputs for it."""
+    net = UNLABELLED[name]() if name in UNLABELLED else NETWORKS[name](channels=1, size=28, classes=classes)
+    if name in DECODERS:
+        x = torch.randn(n, 5)
+    else:
+        x = torch.randn(n, 6, 7, 7) if name == "GridDecoder" else 2 * torch.rand(n, 1, 28, 28) - 1
+    return net, [x] if classes is None else [x, torch.arange(n) % classes]
+
+
+def flat(out: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Outputs as rows (n, d)."""
+    return torch.cat(out, 1) if isinstance(out, tuple) else out.reshape(len(out), -1)
+
+
+# -------------------------------------------------------------------------------------------------------- shapes
+
+
+@pytest.mark.parametrize("classes", [None, 3], ids=["without labels", "with labels"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_shapes(size: int, channels: int, classes: int | None) -> None:
+    shape = {"size": size, "channels": channels, "classes": classes}
+    x, z = torch.rand(2, channels, size, size), torch.randn(2, 5)
+    y = () if classes is None else (torch.tensor([0, 2]),)
+    for make in ENCODERS.values():
+        mu, logvar = make(**shape)(x, *y)
+        assert mu.shape == logvar.shape == (2, 5)
+    for make in DISCRIMINATORS.values():
+        assert make(**shape)(x, *y).shape == (2,)  # and not (2, 1)
+    for name, make in DECODERS.items():
+        out = make(**shape)(z, *y)
+        assert out.shape == x.shape
+        assert (out.abs().max() <= 1) or name in ("MLPDecoder", "ConvDecoder")  # images end in tanh, logits do not
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_shapes_of_the_networks_that_fit_any_size(size: int, channels: int) -> None:
+    x = torch.rand(2, channels, size, size)
+    grid = nets.GridEncoder(6, channels=channels, width=4)(x)
+    assert grid.shape == (2, 6, size // 4, size // 4)
+    assert nets.GridDecoder(6, channels=channels, width=4)(grid).shape == x.shape
+    classifier = nets.Classifier(channels=channels, classes=7, width=4, d=16).eval()
+    features = classifier.features(x)
+    assert features.shape == (2, 16)
+    torch.testing.assert_close(classifier(x), classifier.head(features))
+    assert classifier(x).shape == (2, 7)
+
+
+def test_mlp_has_activations_between_its_layers_and_none_at_the_end() -> None:
+    assert [type(layer) for layer in nets.mlp(3, 4, 5, act=nn.SiLU)] == [nn.Linear, nn.SiLU, nn.Linear]
+    assert len(nets.mlp(3, 5)) == 1
+    assert nets.mlp(3, 8, 5)(torch.randn(20, 3)).min() < 0
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 28, 28), (2, 1, 28, 27), (2, 1, 32, 32), (1, 28, 28), (2, 784)])
+@pytest.mark.parametrize("name", SEE_IMAGES)
+def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    net, _ = build(name)
+    with pytest.raises(ValueError, match=r"must have shape \(n, 1, 28, 28\), but got " + re.escape(str(shape))):
+        net(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if not name.startswith("MLP")])
+def test_sizes_that_the_convolutions_are_not_made_for_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"size=30: .* 28, 32 or 64 pixels; resize"):
+        NETWORKS[name](channels=1, size=30, classes=None)
+
+
+# -------------------------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_labels_that_are_missing_or_superfluous_are_refused(name: str) -> None:
+    net, (x, y) = build(name, classes=3)
+    with pytest.raises(ValueError, match=r"got no labels.* made with classes; pass y"):
+        net(x)
+    net, _ = build(name)
+    with pytest.raises(ValueError, match=r"got labels.* made without classes; leave y out"):
+        net(x, y)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_label_matters(name: str) -> None:
+    net, (x, y) = build(name, classes=3)
+    net.eval()
+    if name == "ResGenerator":  # its class-conditional norms start alike for all classes
+        assert torch.equal(net(x, y), net(x, (y + 1) % 3))
+        for norm in (m for m in net.modules() if isinstance(m, nets.ConditionalNorm)):
+            nn.init.normal_(norm.embedding.weight)
+    assert ((flat(net(x, y)) - flat(net(x, (y + 1) % 3))).abs().amax(1) > 0).all()
+
+
+def test_projection_adds_the_inner_product_of_the_label_and_the_features() -> None:
+    h, logit, table = torch.randn(4, 6), torch.randn(4), nn.Embedding(3, 6)
+    y = torch.tensor([2, 0, 1, 1])
+    expected = logit + torch.einsum("nd,nd->n", table.weight[y], h)
+    torch.testing.assert_close(nets.project(logit, h, y, table), expected)
+    assert nets.project(logit, h, None, None) is logit
+
+
+def test_conditional_norm_scales_and_shifts_by_class() -> None:
+    norm, x, y = nets.ConditionalNorm(4, 3), torch.randn(5, 4, 6, 6), torch.tensor([0, 1, 2, 0, 1])
+    plain = nn.BatchNorm2d(4, affine=False)(x)
+    torch.testing.assert_close(norm(x, y), plain)
+    nn.init.normal_(norm.embedding.weight)
+    rows = norm.embedding.weight[y]
+    expected = torch.stack(
+        [(1 + r[:4, None, None]) * image + r[4:, None, None] for r, image in zip(rows, plain, strict=True)]
+    )
+    torch.testing.assert_close(norm(x, y), expected)
+
+
+# ------------------------------------------------------------------------------------------------ what it computes
+
+
+def influence(net: nn.Module, inputs: list[Tensor]) -> Tensor:
+    """How strongly output i depends on input j: absolute gradients, summed, (n, n)."""
+    x = inputs[0].clone().requires_grad_(True)
+    out = flat(net(x, *inputs[1:]))
+    weight = torch.randn(out.shape[1])
+    rows = [torch.autograd.grad(o @ weight, x, retain_graph=True)[0].abs().flatten(1).sum(1) for o in out]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("classes", [None, 3], ids=["without labels", "with labels"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_examples_do_not_mix(name: str, classes: int | None) -> None:
+    """In discriminators also while they train, as gradient penalties demand; elsewhere once BatchNorm is fixed."""
+    net, inputs = build(name, 4, classes=classes)
+    net.train(name in DISCRIMINATORS)
+    found = influence(net, inputs)
+    assert (found.diagonal() > 0).all() and (found - found.diagonal().diag() == 0).all()
+
+
+def test_batch_norm_in_a_discriminator_mixes_examples() -> None:
+    net = nets.DCGANDiscriminator(width=4, batch_norm=True)
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+    assert (influence(net, [torch.rand(4, 1, 28, 28)]) > 0).all()
+
+
+@pytest.mark.parametrize(("name", "classes"), ALL)
+def test_other_memory_layouts_and_bfloat16_give_nearly_the_same(name: str, classes: int | None) -> None:
+    net, inputs = build(name, classes=classes)
+    net.eval()
+    expected = flat(net(*inputs)).detach()
+    last = [v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for v in inputs]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = flat(net(*last)).detach().float()
+    assert 0 < (rough - expected).norm() < 0.03 * expected.norm()  # bfloat16 has 8 bits of precision
+    torch.testing.assert_close(flat(net.to(memory_format=torch.channels_last)(*last)).detach(), expected)
+
+
+@pytest.mark.parametrize(("name", "classes"), ALL)
+def test_gradients_reach_every_parameter(name: str, classes: int | None) -> None:
+    net, inputs = build(name, classes=classes)
+    out = flat(net.eval()(*inputs))  # a bias before BatchNorm has no gradient in training mode
+    (out * torch.randn_like(out)).sum().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_the_first_residual_block_sees_the_dark_half_of_the_image() -> None:
+    x = -torch.rand(2, 1, 8, 8)
+    for first in (True, False):
+        block = nets.DownBlock(1, 4, first=first)
+        nn.init.zeros_(block.skip.weight)
+        image = x.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(block(image).square().sum(), image)
+        assert bool(gradient.any()) == first
+    assert [block.first for block in nets.ResDiscriminator(size=64).blocks] == [True, False, False, False]
+
+
+def test_initial_weights_of_dcgan() -> None:
+    for net in (nets.DCGANGenerator(width=64), nets.DCGANDiscriminator(width=64, batch_norm=True)):
+        for layer in net.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1)
+            elif isinstance(layer, nn.BatchNorm2d):
+                assert layer.weight.mean().item() == pytest.approx(1, abs=0.01) and 0 < layer.weight.std() < 0.03
+
+
+# ------------------------------------------------------------------------------------------------------ the page
+
+
+def row(call: str, inputs: str) -> str:
+    """The table's line for a network: how it is made, shapes in and out for n images, parameters."""
+    net = eval(call, {name: getattr(nets, name) for name in dir(nets)} | {"nn": nn}).eval()
+    sizes = [[int(v) for v in re.findall(r"\d+", shape)] for shape in re.findall(r"\(n([^)]*)\)", inputs)]
+    x = torch.zeros(2, *sizes[0])
+    out = net(x, *(torch.zeros(2, dtype=torch.long) for _ in sizes[1:]))
+    parts = out if isinstance(out, tuple) else (out,)
+    outputs = ", ".join(f"({', '.join(['n', *map(str, part.shape[1:])])}{',' * (part.ndim == 1)})" for part in parts)
+    count = sum(p.numel() for p in net.parameters())
+    return f"| `{call}` | `{inputs}` → `{outputs}` | {count:,} |"
+
+
+def listed() -> list[tuple[str, str, str]]:
+    """Line, call and inputs of every row on the page."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    found = [(line, re.match(r"\| `(\w+\(.*?\))` \| `(.*?)` →", line)) for line in lines]
+    return [(line, match[1], match[2]) for line, match in found if match]
+
+
+def test_every_row_of_the_page_is_what_the_network_is() -> None:
+    rows = listed()
+    assert len(rows) > 12
+    assert [line for line, _, _ in rows] == [row(call, inputs) for _, call, inputs in rows]
+
+
+def test_the_page_lists_every_network() -> None:
+    blocks = {"ConditionalNorm", "UpBlock", "DownBlock"}
+    classes = {name for name, cls in inspect.getmembers(nets, inspect.isclass) if cls.__module__ == nets.__name__}
+    assert {call.split("(")[0] for _, call, _ in listed()} == classes - blocks

@@ -1,0 +1,154 @@
+"""Two processes equal one; the commands and the sharded data of notebooks/scaling.md, run as they stand there."""
+
+import json
+import re
+import runpy
+import shlex
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.launch import launch_command_parser
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genlab import __main__ as command_line
+from genlab import data, recipes, runs, train
+from genlab.settings import SETTINGS
+from tests import processes
+
+HERE = Path(__file__).parent
+TEXT = (HERE.parent / "notebooks/scaling.md").read_text(encoding="utf-8")
+COMMANDS = [shlex.split(block.replace("\\\n", " ")) for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)]
+PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def free_port() -> str:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return str(server.getsockname()[1])
+
+
+def launcher(command: list[str], program: list[Any], **change: str) -> list[str]:
+    """The launcher of a documented command for another program, with other values for some of its options."""
+    options = command[2 : command.index("-m")]
+    for name, value in change.items():
+        if f"--{name}" not in options:
+            options += [f"--{name}", ""]
+        options[options.index(f"--{name}") + 1] = value
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *map(str, program)]
+
+
+def run(*commands: list[str], seconds: float = 240) -> list[str]:
+    """What commands print that run at the same time."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            for c in commands
+        ]
+        for process in started:
+            stack.callback(process.kill)
+        said = [process.communicate(timeout=seconds) for process in started]
+    for process, (_, error) in zip(started, said, strict=True):
+        assert process.returncode == 0, error
+    return [out for out, _ in said]
+
+
+def checkpoint(folder: Path, step: int) -> dict[str, Tensor]:
+    return load_file(folder / f"checkpoints/step-{step:08d}.safetensors")
+
+
+def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
+    """Twenty steps of a VAE and of WGAN-GP, with clipping and accumulation: weights, averages and optimisers."""
+    command = next(c for c in COMMANDS if "--multi_gpu" in c)
+    program = [HERE / "processes.py", tmp_path / "two"]
+    (said,) = run(launcher(command, program, num_processes="2", main_process_port=free_port()))
+    assert sorted(line for line in said.splitlines() if line.startswith("process")) == [
+        "process 0 of 2 by gloo",
+        "process 0: the loss of P is nan at step 3",
+        "process 1 of 2 by gloo",
+        "process 1: the loss of P is nan at step 3",
+    ]
+    processes.main(tmp_path / "one")
+    for recipe in processes.RUNS:
+        one, both = (checkpoint(tmp_path / name / recipe, 20) for name in ("one", "two"))
+        assert one.keys() == both.keys()
+        for key, value in one.items():
+            # Optimisers hold sums of squared gradients in the hundreds: for them 1e-6 is relative.
+            torch.testing.assert_close(both[key], value, atol=1e-6, rtol=1e-6 if "optimizer" in key else 0)
+        half = checkpoint(tmp_path / "one" / recipe, 10)
+        moved = max((half[k] - v).abs().max().item() for k, v in one.items() if k.startswith(("model.", "D.")))
+        assert moved > 5e-4, "the weights hardly moved, so their equality says nothing"
+        assert any(not torch.equal(both[key], value) for key, value in one.items()), "additions had another order"
+        histories = [(tmp_path / name / recipe / "history.jsonl").read_text().splitlines() for name in ("one", "two")]
+        for a, b in zip(*histories, strict=True):
+            assert json.loads(b) == pytest.approx(json.loads(a), rel=1e-4)
+
+
+def test_the_commands_for_several_machines_run(tmp_path: Path) -> None:
+    """Both machines are this one, with one process each; the run is small, all else is as documented."""
+    first, second = (c for c in COMMANDS if "--main_process_ip" in c)
+    assert [c[c.index("--machine_rank") + 1] for c in (first, second)] == ["0", "1"]
+    assert [w for w, v in zip(first, second, strict=True) if w != v] == ["0"]
+    small = ["--net", "mlp", "--width", 8, "--z_dim", 2, "--steps", 2, "--save_every", 1, "--out", tmp_path / "run"]
+    port = free_port()
+    here = {"main_process_ip": "127.0.0.1", "main_process_port": port, "num_processes": "2"}
+    said = run(*(launcher(c, [*c[c.index("-m") :], *small], **here) for c in (first, second)))
+    assert said == [f"{tmp_path / 'run'}\n"] * 2
+    assert (tmp_path / "run/model.safetensors").exists()
+    assert json.loads((tmp_path / "run/gan.json").read_text())["batch_size"] == 512
+
+
+def test_the_launcher_and_the_command_line_know_every_documented_option() -> None:
+    several = 0
+    for command in COMMANDS:
+        own = command[command.index("genlab") + 1 :]
+        given = command_line._recipe_parser(own[0]).parse_args(own[1:]).as_dict()
+        given.pop("config")
+        settings = SETTINGS[own[0]](**given)
+        assert settings.out != "runs/gan" or command[0] == "genlab"
+        if command[0] == "accelerate":
+            several += 1
+            options = launch_command_parser().parse_args(command[2:])
+            assert options.multi_gpu and options.module and options.training_script == "genlab"
+            assert settings.batch_size % options.num_processes == 0
+            assert options.num_processes % options.num_machines == 0
+    assert several == 3
+
+
+def test_machines_that_do_not_share_the_folder_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "gather_object", lambda starts: [*starts, 500])
+    with pytest.raises(
+        ValueError, match=r"checkpoints of different steps, \[0, 500\].* an out that all machines share"
+    ):
+        recipes.fit_vae(SETTINGS["vae"](out=str(tmp_path / "run"), steps=1))  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_in_shards_train_resume_and_pass_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two programs of the page, one after the other; then the second again, interrupted and resumed."""
+    write, read = PROGRAMS
+    assert len(PROGRAMS) == 2 and "steps=80" in read and "step % 20" in read
+    (tmp_path / "write.py").write_text(write)
+    monkeypatch.chdir(tmp_path)
+    run([sys.executable, "write.py"])
+    assert len(list((tmp_path / "shards").glob("*.bin"))) == 4
+    (tmp_path / "read.py").write_text(read)
+    whole = runpy.run_path("read.py")
+    assert [path.name for path in train.checkpoints("checkpoints")] == [f"step-{s:08d}.safetensors" for s in (60, 80)]
+    Path("checkpoints/step-00000080.safetensors").unlink()  # a run that was killed at step 79: an epoch has 62 batches
+    again = runpy.run_path("read.py")
+    assert again["start"] == 60 and whole["start"] == 0
+    for name in ("G", "D"):
+        for key, value in whole[name].state_dict().items():
+            assert torch.equal(again[name].state_dict()[key], value)
+
+    known = {bytes(x.numpy().tobytes()): i for i, x in enumerate(data.digits().train.x)}
+    epochs = [[known[x.numpy().tobytes()] for batch in again["loader"] for x in batch["x"]] for _ in range(2)]
+    assert all(len(set(epoch)) == len(epoch) for epoch in epochs[1:])
+    assert len(epochs[1]) == 62 * 64 and sorted(epochs[1]) != epochs[1] != epochs[0]

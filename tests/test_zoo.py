@@ -1,0 +1,285 @@
+"""The zoo: entries are whole and small, damage is seen, metrics are recomputed, cards say what the records say."""
+
+import hashlib
+import json
+import math
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from genlab import __main__ as command_line
+from genlab import data, evaluation, metrics, recipes, vae, zoo
+from genlab.settings import SETTINGS
+from tests.test_runs import fit
+
+NAMES = zoo.names()
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the zoo that a test may damage."""
+    folder = tmp_path / "zoo"
+    shutil.copytree(zoo.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(zoo, "FOLDER", folder)
+    return folder
+
+
+def change(folder: Path, name: str, **fields: Any) -> None:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+# ------------------------------------------------------------------------------------------------------ the entries
+
+
+def test_there_is_nothing_but_entries() -> None:
+    files = {path.name for path in zoo.FOLDER.iterdir() if path.name != "__pycache__"}
+    assert "classifier" in NAMES
+    assert files == {"__init__.py"} | {f"{name}.{end}" for name in NAMES for end in ("json", "md", "safetensors")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_is_whole_small_and_described(name: str) -> None:
+    record, path = zoo.entry(name), zoo.FOLDER / f"{name}.safetensors"
+    assert path.stat().st_size <= zoo.LIMIT == 2_000_000
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == record["sha256"]
+    assert (zoo.FOLDER / f"{name}.md").read_text(encoding="utf-8") == zoo.card(name, record)
+    assert all(value.dtype in (torch.float16, torch.int64) for value in load_file(path).values())
+    assert record["command"].startswith(f"genlab {record['recipe']}") and record["seconds"] > 0
+    assert len(record["limits"].split()) > 5 and record["settings"]["seed"] >= 0
+    assert record["metrics"] and all(math.isfinite(m["value"]) and m["n"] for m in record["metrics"].values())
+    assert not {"out", "resume", "download"} & record["settings"].keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_on_the_card_gives_the_settings_of_the_record(name: str) -> None:
+    record = zoo.entry(name)
+    given = command_line._recipe_parser(record["recipe"]).parse_args(shlex.split(record["command"])[2:]).as_dict()
+    for key, value in record["settings"].items():
+        assert given[key] == value, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_loads_ready_for_use(name: str) -> None:
+    record, model = zoo.entry(name), zoo.load(name)
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+    assert all(v.dtype in (torch.float32, torch.int64) and v.device.type == "cpu" for v in model.state_dict().values())
+    assert all(bool(v.isfinite().all()) for v in model.state_dict().values())
+    images = evaluation.samples(model, record["recipe"], record["settings"], 3)
+    if images is not None:
+        assert images.shape == (3, 1, 28, 28) and images.min() >= 0 and images.max() <= 1
+
+
+def test_the_classifier_is_what_its_metric_says() -> None:
+    """Counted here without `metrics.accuracy` and without `evaluate`."""
+    net, test = zoo.load("classifier"), data.digits().test
+    with torch.no_grad():
+        right = (net(test.x.float() / 255).argmax(1) == test.y).float().mean().item()
+    recorded = zoo.entry("classifier")["metrics"]["accuracy"]
+    assert abs(right - recorded["value"]) <= recorded["tolerance"] and right > 0.97
+
+
+def test_loading_needs_no_network_and_no_pickle() -> None:
+    program = (
+        "import pickle, socket\n"
+        "def refuse(*a, **k): raise OSError('refused')\n"
+        "from genlab import zoo\n"
+        "socket.socket.connect = pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "print(*[type(zoo.load(name)).__name__ for name in zoo.names()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == len(NAMES)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=rf"the zoo has no 'gaan'; it has {', '.join(NAMES)}"):
+        zoo.load("gaan")
+    with pytest.raises(ValueError, match=r"the zoo has no '\.\./zoo/classifier'"):
+        zoo.load("../zoo/classifier")
+
+
+# ----------------------------------------------------------------------------------------------------- verification
+
+
+def test_verify_passes_on_what_is_there() -> None:
+    assert zoo.verify("classifier") == []
+
+
+def test_a_changed_weight_is_seen(copy: Path) -> None:
+    path = copy / "classifier.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"classifier\.safetensors is damaged: its checksum is not the recorded one"):
+        zoo.load("classifier")
+    (line,) = zoo.verify("classifier")
+    assert "damaged" in line
+    change(copy, "classifier", sha256=hashlib.sha256(content).hexdigest())
+    assert zoo.verify("classifier") == ["classifier: the card does not say what the record says"]
+
+
+def test_worse_weights_are_seen_even_when_checksum_and_card_were_made_to_fit(copy: Path) -> None:
+    path = copy / "classifier.safetensors"
+    tensors = load_file(path)
+    key = max(tensors, key=lambda k: tensors[k].numel())
+    save_file(tensors | {key: torch.zeros_like(tensors[key])}, path)
+    change(copy, "classifier", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    (copy / "classifier.md").write_text(zoo.card("classifier", zoo.entry("classifier")), encoding="utf-8")
+    (line,) = zoo.verify("classifier")
+    assert re.match(r"classifier: test accuracy is 0\.\d+, but 0\.99 ± 0\.0021 is recorded", line)
+
+
+@pytest.mark.parametrize("wrong", [0.95, math.nan])
+def test_a_changed_metric_is_seen(copy: Path, wrong: float) -> None:
+    recorded = zoo.entry("classifier")["metrics"]
+    change(copy, "classifier", metrics={"accuracy": recorded["accuracy"] | {"value": wrong}})
+    lines = zoo.verify("classifier")
+    assert len(lines) == 2 and f"but {wrong:.6g} ± 0.0021 is recorded" in lines[0] and "the card" in lines[1]
+    change(copy, "classifier", metrics={})
+    assert zoo.verify("classifier")[0] == "classifier: accuracy is not both computed and recorded"
+
+
+# ------------------------------------------------------------------------------------------------- adding an entry
+
+
+def test_a_run_becomes_an_entry_that_verifies(copy: Path, tmp_path: Path) -> None:
+    run = fit("gan", tmp_path / "run", net="mlp", conditional=True)
+    path = zoo.add(run, "tiny-gan", command="genlab gan --steps 4", seconds=1.4, limits="None known.", folder=copy)
+    assert path == copy / "tiny-gan.safetensors" and "tiny-gan" in zoo.names() and zoo.verify("tiny-gan") == []
+    record = zoo.entry("tiny-gan")
+    assert record["seconds"] == 1
+    assert set(record["metrics"]) == {"fcd", "precision", "recall", "novelty", "labels"}
+    card = (copy / "tiny-gan.md").read_text(encoding="utf-8")
+    assert all(
+        text in card for text in ("# tiny-gan", "`genlab gan --steps 4`", "seed 0", "None known.", record["sha256"])
+    )
+    assert all(f"| {m['what']} | {m['value']:.4g} | {m['n']} |" in card for m in record["metrics"].values())
+    whole, _, _ = zoo.load_run(run)
+    for key, value in zoo.load("tiny-gan").state_dict().items():
+        torch.testing.assert_close(value, whole.state_dict()[key], atol=1e-3, rtol=1e-3)  # float16 keeps 11 bits
+
+
+def test_what_cannot_be_an_entry_is_refused_and_leaves_nothing(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(copy.iterdir())
+    about: dict[str, Any] = {"command": "c", "seconds": 1, "limits": "l", "folder": copy}
+    with pytest.raises(ValueError, match=r"holds no finished run: it needs model\.safetensors"):
+        zoo.add(tmp_path, "empty", **about)
+    run = fit("gan", tmp_path / "run", net="mlp")
+    with pytest.raises(ValueError, match="use letters, digits, _ and -"):
+        zoo.add(run, "../gan", **about)
+    monkeypatch.setattr(zoo, "LIMIT", 1000)
+    with pytest.raises(ValueError, match=r"gan would take [\d,]+ bytes, but an entry may take 1,000"):
+        zoo.add(run, "gan", **about)
+    monkeypatch.undo()
+    tensors = load_file(run / "model.safetensors")
+    key = next(iter(tensors))
+    save_file(tensors | {key: tensors[key] + 1e6}, run / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"{re.escape(key)} of .* do not fit float16"):
+        zoo.add(run, "gan", **about)
+    assert sorted(copy.iterdir()) == before
+
+
+def test_weights_of_other_networks_are_refused(tmp_path: Path) -> None:
+    run = fit("gan", tmp_path / "run", net="mlp")
+    tensors = load_file(run / "model.safetensors")
+    settings = json.loads((run / "gan.json").read_text())
+    for wrong in (settings | {"width": 5}, settings | {"net": "dcgan"}):
+        with pytest.raises(ValueError, match="the weights do not fit the networks that the gan's settings describe"):
+            zoo.assemble("gan", wrong, tensors)
+    with pytest.raises(ValueError, match="do not fit"):
+        zoo.assemble("gan", settings, tensors | {"more": torch.zeros(1)})
+    assert isinstance(zoo.assemble("gan", settings | {"later_option": 1}, tensors), torch.nn.Module)
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+def settings_of(recipe: str, **options: Any) -> dict[str, Any]:
+    return vars(SETTINGS[recipe](**{"out": "", **options}))
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> data.Split:
+    """Fewer images for evaluation, since IWAE's bound takes 100 samples of each."""
+    split = data.digits()
+    split = data.Split(*(data.Images(part.x[:n], part.y[:n]) for part, n in zip(split, (500, 100), strict=True)))
+    monkeypatch.setattr(data, "load", lambda name: split)
+    return split
+
+
+def test_the_bounds_of_a_vae_are_those_computed_by_hand(few: data.Split) -> None:
+    torch.manual_seed(0)
+    settings = settings_of("vae", z_dim=2, width=4)
+    model = recipes.build_vae(SETTINGS["vae"](**settings))["model"].eval()  # type: ignore[arg-type]
+    found = evaluation.evaluate(model, "vae", settings)
+    x = data.to_float(few.test.x, "binary", generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mu, logvar = model.encoder(x)
+    kl = 0.5 * (mu.double().square() + logvar.double().exp() - 1 - logvar.double()).sum(1).mean().item()
+    assert found["kl"]["value"] == pytest.approx(kl, rel=1e-4)
+    assert found["elbo"]["value"] < found["iwae"]["value"] < 0
+    assert found["elbo"]["n"] == "100 test images" and "labels" not in found and "fcd" in found
+    assert found == evaluation.evaluate(model, "vae", settings), "fixed seeds"
+
+
+@pytest.mark.usefixtures("few")
+def test_what_does_not_generate_is_measured_by_its_reconstructions() -> None:
+    for recipe, options in (("vqvae", {"codes": 4, "d": 2, "width": 4}), ("vae", {"estimator": "autoencoder"})):
+        settings = settings_of(recipe, **options)
+        torch.manual_seed(0)
+        model = recipes.RECIPES[recipe].build(SETTINGS[recipe](**settings))["model"].eval()
+        found = evaluation.evaluate(model, recipe, settings)
+        assert set(found) == ({"log_px", "codes"} if recipe == "vqvae" else {"log_px"})
+        assert found["log_px"]["value"] < 0 and found.get("codes", {"value": 1})["value"] <= 4
+        assert evaluation.samples(model, recipe, settings, 2) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_other_data_get_no_distances_in_the_features_of_digits() -> None:
+    settings = settings_of("vae", data="fashion_mnist", z_dim=2, width=4, conditional=True)
+    model = recipes.build_vae(SETTINGS["vae"](**settings))["model"].eval()  # type: ignore[arg-type]
+    found = evaluation.evaluate(model, "vae", settings)
+    assert set(found) == {"elbo", "iwae", "kl"} and "given the label" in found["elbo"]["what"]
+
+
+def test_copies_of_the_training_images_have_no_novelty(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = data.digits().train
+    monkeypatch.setattr(evaluation, "samples", lambda *_: data.to_float(train.x[:1000]))
+    settings = settings_of("gan")
+    found = evaluation.evaluate(torch.nn.Identity(), "gan", settings)
+    assert found["novelty"]["value"] == 0 and found["precision"]["value"] > 0.8
+    net = zoo.load("classifier")
+    real, made = (metrics.features(net, data.to_float(x)) for x in (data.digits().test.x, train.x[:1000]))
+    assert found["fcd"]["value"] == pytest.approx(metrics.frechet_distance(real, made))
+
+
+def test_samples_come_from_fixed_noise_with_the_labels_asked_for() -> None:
+    torch.manual_seed(0)
+    settings = settings_of("gan", net="mlp", z_dim=3, width=4, conditional=True)
+    G = recipes.build_gan(SETTINGS["gan"](**settings))["G"].eval()  # type: ignore[arg-type]
+    found = evaluation.samples(G, "gan", settings, 503, seed=7)
+    z = torch.randn(503, 3, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        expected = (G(z, torch.arange(503) % 10) + 1) / 2
+        z = torch.randn(4, 3, generator=torch.Generator().manual_seed(7))
+        threes = (G(z, torch.full((4,), 3)) + 1) / 2
+    assert found is not None and torch.allclose(found, expected, atol=1e-6)
+    given = evaluation.samples(G, "gan", settings, 4, seed=7, label=3)
+    assert given is not None and torch.allclose(given, threes, atol=1e-6)
+    likelihood = settings_of("vae", z_dim=2, width=4, likelihood="gaussian")
+    model = recipes.build_vae(SETTINGS["vae"](**likelihood))["model"].eval()  # type: ignore[arg-type]
+    means = evaluation.samples(model, "vae", likelihood, 2, seed=7)
+    with torch.no_grad():
+        z = torch.randn(2, 2, generator=torch.Generator().manual_seed(7))
+        assert means is not None and torch.equal(means, vae.LIKELIHOODS["gaussian"].mean(model.decoder(z)))
