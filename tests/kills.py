@@ -4,6 +4,7 @@ Starting Python and torch takes seconds, so this process imports everything once
 run. It trains nothing itself, because threads do not survive a fork.
 """
 
+import faulthandler
 import json
 import os
 import random
@@ -50,6 +51,7 @@ def start(recipe: str, settings: Settings, prepare: Callable[[], None] = lambda:
     """Fork a child that makes the run; its process id."""
     if child := os.fork():
         return child
+    faulthandler.dump_traceback_later(90, exit=True)  # a life takes seconds: say where it hangs
     status = 1
     try:
         prepare()

