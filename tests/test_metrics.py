@@ -344,7 +344,7 @@ def test_distances_grow_as_digits_get_worse() -> None:
         frechet = [metrics.frechet_distance(real, row) for row in rows]
         kid = [metrics.kernel_distance(real, row) for row in rows]
         assert frechet == sorted(frechet)
-        assert kid[0] < 0.1 * min(kid[1:])  # it need not rise all the way: a strong blur makes features less various
+        assert kid[0] < 0.1 * min(kid[1:])  # it need not rise all the way: it levels off under strong blur
         assert frechet[-1] > 10 * frechet[0]
         precision = [metrics.precision_recall(real, row).precision for row in rows]
         assert precision[-1] < precision[0] / 2
