@@ -16,6 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -f $(STAMP)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	@# nbgrader is here for the tests; its menus would only puzzle readers.
+	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyter/nbgrader >/dev/null 2>&1
 	@touch $(STAMP)
 
 book: $(STAMP) ## render the textbook into _book/

@@ -1,4 +1,5 @@
-"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `zoo`, `doctor`.
+"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `zoo`,
+`progress`, `teach`, `doctor`.
 
 Options come from the signatures of the functions below and from the fields of `genlab.settings`. Whatever imports torch
 is imported where it is used, so that help and errors come at once.
@@ -150,7 +151,48 @@ def doctor() -> None:
     raise SystemExit(0 if report() else 1)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"sample": sample, "evaluate": evaluate, "doctor": doctor}
+def progress(*, reset: str | None = None, export: str | None = None, name: str = "") -> None:
+    """Show which exercises are solved, forget some, or write a file for a teacher.
+
+    Args:
+        reset: forget an exercise ("05.2"), a chapter ("05") or everything ("all").
+        export: a JSON file to write.
+        name: of the reader, for the export.
+    """
+    from genlab.exercises import log
+
+    if reset:
+        log.reset(reset)
+    if export:
+        if not Path(export).absolute().parent.is_dir():
+            raise ValueError(f"export must be a file in a folder that exists, but is {export!r}")
+        log.export(Path(export), name=name)
+    print(export or log.text())
+
+
+def teach(folder: str, *, chapter: str | None = None, notebooks: str = "notebooks") -> None:
+    """Write student notebooks, solution notebooks and an nbgrader course.
+
+    Args:
+        folder: new or empty.
+        chapter: for example "05"; all by default.
+        notebooks: the folder of the course's notebooks.
+    """
+    from genlab.exercises.teach import write
+
+    if not Path(notebooks).is_dir():
+        raise ValueError(f"{notebooks} is no folder; run this in the project's folder, or pass --notebooks")
+    for path in write(Path(folder), notebooks=Path(notebooks), chapter=chapter):
+        print(path)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "sample": sample,
+    "evaluate": evaluate,
+    "progress": progress,
+    "teach": teach,
+    "doctor": doctor,
+}
 ZOO: dict[str, Callable[..., None]] = {"list": zoo_list, "card": zoo_card, "verify": zoo_verify, "add": zoo_add}
 RECIPE_HELP = {
     "vae": "train a variational autoencoder",

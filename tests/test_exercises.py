@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from genlab import __main__ as cli
 from genlab import exercises
 from genlab.exercises import Exercise, Wrong, engine, log, shelf, show
 from tests import mutants
@@ -373,6 +374,23 @@ def test_the_export_holds_every_exercise(tmp_path: Path) -> None:
     assert content["name"] == "Ada" and len(content["exercises"]) == len(EVERY)
     (mine,) = [row for row in content["exercises"] if row["exercise"] == "05.1"]
     assert mine["solved"] and mine["right"] == 1 and list(tmp_path.glob("*.partial")) == []
+
+
+def test_the_command_line_shows_resets_and_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exercises.check("05.1", KL.solution)
+    capsys.readouterr()
+    cli.main(["progress"])
+    assert f"in all  1 of {len(EVERY)}" in capsys.readouterr().out
+    cli.main(["progress", "--export", str(tmp_path / "me.json"), "--name", "Ada"])
+    assert json.loads((tmp_path / "me.json").read_text())["name"] == "Ada"
+    cli.main(["progress", "--reset", "05"])
+    assert f"in all  0 of {len(EVERY)}" in capsys.readouterr().out
+    for wrong in (["--reset", "05.99"], ["--export", str(tmp_path / "no" / "me.json")]):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["progress", *wrong])
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_log_is_in_the_users_data_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from genlab import __main__ as cli
 from genlab import exercises, notebooks
 from genlab.exercises import shelf, show, teach
 
@@ -90,6 +91,16 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert teach.write(tmp_path / "empty", notebooks=course)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "empty"], "nothing half written is left"
+
+
+def test_the_command_line_writes_a_handout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["teach", str(tmp_path / "out"), "--notebooks", str(small(tmp_path / "course")), "--chapter", "00"])
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(written) == 3 and all(path.exists() for path in written)
+    for wrong in ([str(tmp_path / "out")], [str(tmp_path / "new"), "--notebooks", str(tmp_path / "no")]):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["teach", *wrong])
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_grade_is_silent_when_right_and_says_why_when_not() -> None:

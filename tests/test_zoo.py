@@ -110,8 +110,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 # ----------------------------------------------------------------------------------------------------- verification
 
 
-def test_verify_passes_on_what_is_there() -> None:
-    assert zoo.verify("classifier") == []
+# The bounds of a VAE take a minute: `genlab zoo verify` computes them, and a test below compares them on fewer images.
+@pytest.mark.parametrize("name", [name for name in NAMES if zoo.entry(name)["recipe"] != "vae"])
+def test_verify_passes_on_what_is_there(name: str) -> None:
+    assert zoo.verify(name) == []
 
 
 def test_a_changed_weight_is_seen(copy: Path) -> None:

@@ -529,7 +529,7 @@ FRECHET = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-With a single feature, (9.12) needs no matrix. Simplify it, and write it for two sets of numbers of different length. Use
+With a single feature, (9.10) needs no matrix. Simplify it, and write it for two sets of numbers of different length. Use
 the standard deviation with $n - 1$, as `torch.std` does. Equal sets have the distance 0. A set and the same set shifted
 by 3 have the distance 9. Spread counts as well as place.""",
     inputs=lambda g: (torch.randn(6, generator=g), 1 + 2 * torch.randn(5, generator=g)),
@@ -546,7 +546,7 @@ s_1^2 + s_2^2 - 2 s_1 s_2 = (s_1 - s_2)^2$. `metrics.frechet_distance` gives the
         Wrong(
             "variances in place of standard deviations",
             lambda x, y: (x.mean() - y.mean()) ** 2 + (x.var() - y.var()) ** 2,
-            "Here variances are subtracted. It is the standard deviations: the root stands inside (9.12).",
+            "Here variances are subtracted. It is the standard deviations: the root stands inside (9.10).",
         ),
         Wrong(
             "only the means",

@@ -122,12 +122,13 @@ def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str
 
 def card(name: str, record: dict[str, Any]) -> str:
     """The model card of a record, as Markdown."""
+    command, seed = record["command"], record["settings"]["seed"]
     rows = [f"| {m['what']} | {m['value']:.4g} | {m['n']} |" for m in record["metrics"].values()]
     return "\n".join(
         [
             f"# {name}",
             "",
-            f"Made by `{record['command']}`, seed {record['settings']['seed']}, in {record['seconds']} s on a two-core CPU.",
+            f"Made by `{command}`, seed {seed}, in {record['seconds']} s on a two-core CPU.",
             "Data: `digits()`, 4,000 MNIST images to train and 1,000 to test. Weights are stored in float16.",
             "",
             "| metric | value | sample size |",
