@@ -318,7 +318,7 @@ ITEMS: dict[str, Callable[[Path], list[Item]]] = {
     "frechet": frechet_item,
 }
 TABLE = "{:32} {:4} {:>18} {:>18} {:>7} {:>7}  {:8} {:>22}"
-HEAD = TABLE.format("work", "", "plain", "lean", "ratio", "target", "verdict", "step: plain, lean")
+HEAD = TABLE.format("work", "", "plain", "lean", "ratio", "target", "verdict", "memory of a step")
 
 
 def line(row: Row) -> str:

@@ -110,7 +110,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 # ----------------------------------------------------------------------------------------------------- verification
 
 
-# The bounds of a VAE take a minute: `genlab zoo verify` computes them, and a test below compares them on fewer images.
+# The bounds of a VAE take a minute each; `genlab zoo verify` computes those, too.
 @pytest.mark.parametrize("name", [name for name in NAMES if zoo.entry(name)["recipe"] != "vae"])
 def test_verify_passes_on_what_is_there(name: str) -> None:
     assert zoo.verify(name) == []

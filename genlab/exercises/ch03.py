@@ -133,7 +133,7 @@ order of the products is turned around: `(x - mean) @ U` encodes and `@ U.T` dec
 
 
 def mask_noise(x, u, p):
-    """Set every pixel of x to 0 with probability p, by uniform numbers u of the same shape: pixels with u < p are lost."""
+    """Set pixels of x to 0 with probability p, by uniform numbers u: those with u < p are lost. Same shape."""
     return torch.where(u < p, torch.zeros_like(x), x)
 
 

@@ -194,7 +194,7 @@ may vary along with it.""",
     hints=(
         "(4.13) is written with the precision matrix $\\Lambda$. How does it come from the covariance?",
         "$\\Lambda = \\Sigma^{-1}$. First the inverse of the matrix, then its diagonal, then one more reciprocal.",
-        "`1 / torch.linalg.inv(covariance).diagonal()`",
+        "In one line it is the reciprocal of a diagonal: `1 / torch.linalg.inv(covariance).diagonal()`.",
     ),
     wrong=(
         Wrong(

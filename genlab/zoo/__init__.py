@@ -123,7 +123,8 @@ def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str
 def card(name: str, record: dict[str, Any]) -> str:
     """The model card of a record, as Markdown."""
     command, seed = record["command"], record["settings"]["seed"]
-    rows = [f"| {m['what']} | {m['value']:.4g} | {m['n']} |" for m in record["metrics"].values()]
+    metrics = [(m["what"].replace("|", r"\|"), m["value"], m["n"]) for m in record["metrics"].values()]
+    rows = [f"| {what} | {value:.4g} | {n} |" for what, value, n in metrics]
     return "\n".join(
         [
             f"# {name}",
