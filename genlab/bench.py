@@ -248,6 +248,7 @@ def _game(
         boost = accelerator(precision)
         own = [net.to(memory_format=torch.channels_last) for net in pair]
         optimizers = [adam(net, 2e-4, (0.5, 0.999)) for net in own]
+        # share: the plain loop, too, draws one set of images a step for both players.
         players = gan.players(*boost.prepare(*own, *optimizers), noise=train.Noise(), z_dim=100, share=True)
         return lean_run(players, data.Batches(images, 64, pixels="symmetric"), boost, "D")
 
@@ -283,29 +284,30 @@ def plain_gan(G: nn.Module, D: nn.Module, loader: DataLoader) -> Run:
 
 
 def frechet_item(root: Path | None = None, *, widths: tuple[int, ...] = (128, 2048)) -> list[Item]:
-    """The Fréchet distance of two sets of features, with a few more rows than features."""
+    """The Fréchet distance of two Gaussians from their means and covariances, which cost both ways the same."""
     return [_distance(d, 8 if d == 2048 else None) for d in widths]
 
 
 def _distance(d: int, target: float | None) -> Item:
     generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(d + 100, d, generator=generator, dtype=torch.float64) for _ in range(2))
+    moments: list[torch.Tensor] = []
+    for _ in range(2):
+        x = torch.randn(2 * d, d, generator=generator, dtype=torch.float64)
+        moments += [x.mean(0), torch.cov(x.T)]
 
-    def repeat(distance: Callable[[Any, Any], float], a: Any, b: Any) -> Run:
-        return lambda steps: [distance(a, b) for _ in range(steps)][-1]
+    def repeat(distance: Callable[..., float], *given: Any) -> Run:
+        return lambda steps: [distance(*given) for _ in range(steps)][-1]
 
-    lean = Lean("fp64", repeat(metrics.frechet_distance, x, y), target)
-    plain = repeat(plain_frechet, x.numpy(), y.numpy())
+    lean = Lean("fp64", repeat(metrics.frechet, *moments), target)
+    plain = repeat(plain_frechet, *(m.numpy() for m in moments))
     return Item(f"Fréchet distance, {d:,} features", plain, [lean], None, max(1, 2048 // d - 1))
 
 
-def plain_frechet(x: np.ndarray, y: np.ndarray) -> float:
+def plain_frechet(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.ndarray) -> float:
     """The formula as it is written, with SciPy's matrix square root."""
     from scipy.linalg import sqrtm
 
-    cov1, cov2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    root = sqrtm(cov1 @ cov2).real
-    return float(np.square(x.mean(0) - y.mean(0)).sum() + np.trace(cov1 + cov2 - 2 * root))
+    return float(np.square(mu1 - mu2).sum() + np.trace(cov1 + cov2 - 2 * sqrtm(cov1 @ cov2).real))
 
 
 # ---------------------------------------------------------------------------------------------------------- the table

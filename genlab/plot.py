@@ -54,8 +54,18 @@ def show(fig: Figure, alt: str) -> None:
         raise ValueError(f"alt={alt!r} must say in a sentence what the figure shows")
     width, height = (fig.get_size_inches() * 72).round().astype(int).tolist()
     metadata = {"image/png": {"alt": alt, "width": width, "height": height}}
-    content = base64.b64encode(png(fig)).decode()
+    content = base64.b64encode(_with_palette(png(fig))).decode()
     display({"image/png": content, "text/plain": f"Figure: {alt}"}, metadata=metadata, raw=True)
+
+
+def _with_palette(content: bytes) -> bytes:
+    """A PNG with at most 256 colours. It has a third of the size, and diagrams and grey images look the same."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def png(fig: Figure, *, dpi: int = 110) -> bytes:

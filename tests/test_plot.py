@@ -146,6 +146,20 @@ def test_show_stores_the_text_alternative_and_closes_the_figure(shown: list[tupl
     assert plt.get_fignums() == []
 
 
+def test_a_shown_figure_is_small_and_keeps_greys_exactly(shown: list[tuple[Any, dict[str, Any]]]) -> None:
+    def draw() -> Any:
+        fig, ax = plot.figure(width=3, height=3)
+        ax.imshow(np.linspace(0, 1, 64).reshape(8, 8), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        return fig
+
+    plot.show(draw(), alt="Sixty-four squares from black to white.")
+    small = base64.b64decode(shown[0][0]["image/png"])
+    with Image.open(io.BytesIO(plot.png(draw()))) as full, Image.open(io.BytesIO(small)) as palette:
+        assert palette.mode == "P"
+        assert np.array_equal(np.asarray(full.convert("RGB")), np.asarray(palette.convert("RGB")))
+    assert len(small) < len(plot.png(draw()))
+
+
 @pytest.mark.parametrize("alt", ["", "A line", "loss by step", "   plot   of   loss  "])
 def test_text_that_says_nothing_is_refused(alt: str, shown: list[tuple[Any, dict[str, Any]]]) -> None:
     fig, _ = plot.figure()

@@ -508,7 +508,7 @@ MIG = Exercise(
 Write the mutual information gap for any number of latents and factors, from a matrix of mutual informations and the
 factors' entropies, both in nats. It is 1 when each factor is known from one latent and no other knows of it, and 0 when
 two latents know each factor equally well. Renumbering latents or factors changes nothing. Then train five seeds of the
-β-VAE of this chapter on `squares`, for three values of $\beta$, and report the gap of all fifteen with their rates. Is
+β-VAE of this chapter on `spots`, for three values of $\beta$, and report the gap of all fifteen with their rates. Is
 the spread between seeds larger than the difference between the $\beta$? Which seed would you have shown in a paper?""",
     inputs=lambda g: (torch.rand(4, 3, generator=g), 1.0 + torch.rand(3, generator=g)),
     solution=mutual_information_gap,
