@@ -30,8 +30,8 @@ lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks/00_start_here.ipynb
 
 test: $(STAMP) ## run all tests, then every notebook under strict nbval
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval notebooks
 
 notebooks: $(STAMP) ## run all notebooks again and store their outputs
 	$(BIN)/python -m genlab.notebooks

@@ -6,6 +6,9 @@ import pytest
 
 os.environ |= {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # two notebooks at a time, a core each
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.nbval_current_env = True
