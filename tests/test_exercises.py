@@ -84,7 +84,7 @@ def test_another_precision_or_memory_layout_passes(
 @pytest.mark.parametrize("exercise", EVERY, ids=lambda e: e.number)
 def test_every_exercise_is_whole(exercise: Exercise) -> None:
     assert exercise.chapter in shelf.chapters() and len(exercise.task.split()) > 10
-    assert all(len(text.split()) > 5 for text in (*exercise.hints, exercise.explanation))
+    assert all(len(hint) > 15 for hint in exercise.hints) and len(exercise.explanation.split()) > 8
     assert all(len(w.message.split()) > 4 for w in exercise.wrong) and len(exercise.wrong) >= 3
     assert exercise.solution.__doc__, "the docstring is part of the stub"
     assert len({w.name for w in exercise.wrong}) == len(exercise.wrong)
