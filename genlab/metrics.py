@@ -11,7 +11,7 @@ Other = Float[Tensor, "m d"]
 
 
 @torch.no_grad()
-def features(net: nn.Module, x: Tensor, *, batch_size: int = 500) -> Tensor:
+def features(net: nn.Module, x: Tensor, *, batch_size: int = 100) -> Tensor:
     """Run `net.features` (or `net`) over images in evaluation mode; rows (n, d) in float64 on the CPU."""
     was_training = net.training
     net.eval()
@@ -22,7 +22,7 @@ def features(net: nn.Module, x: Tensor, *, batch_size: int = 500) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = 500) -> float:
+def accuracy(net: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = 100) -> float:
     """Share of images whose largest logit is at the label, in evaluation mode."""
     was_training = net.training
     net.eval()

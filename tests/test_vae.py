@@ -1014,3 +1014,36 @@ def test_a_trained_linear_vae_finds_probabilistic_pca() -> None:
     directions = nn.functional.normalize(model.W, dim=0)
     overlap = (columns.T @ directions).abs()
     torch.testing.assert_close(overlap.sort(1).values, torch.tensor([[0.0, 1.0]] * 2).double(), rtol=0, atol=0.05)
+
+
+# ------------------------------------------------------------------------------------------------- the effective beta
+
+
+def test_the_effective_beta_is_found_from_the_gradients() -> None:
+    x, out = torch.rand(6, 1, 4, 3).round(), torch.randn(6, 1, 4, 3)
+    mu, logvar = torch.randn(6, 5), torch.randn(6, 5)
+
+    def beta(a: float, b: float) -> float:
+        def loss(x: torch.Tensor, out: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+            return 7 + (b * vae.kl_normal(mu, logvar) - a * vae.log_bernoulli(x, out)).mean()
+
+        return vae.effective_beta(loss, vae.log_bernoulli, x, out, mu, logvar)
+
+    for a, b in ((1.0, 1.0), (0.25, 1.0), (3.0, 0.5), (1 / 12, 1 / 5)):
+        assert beta(a, b) == pytest.approx(b / a, rel=1e-4)
+    assert out.grad is None and not out.requires_grad
+
+
+@pytest.mark.parametrize("wrong", ["likelihood", "kl"])
+def test_a_loss_that_no_beta_describes_is_refused(wrong: str) -> None:
+    x, out, mu, logvar = torch.rand(6, 1, 4, 3), torch.randn(6, 1, 4, 3), torch.randn(6, 5), torch.randn(6, 5)
+
+    def loss(x: torch.Tensor, out: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        error = (x - out).square().flatten(1).sum(1)
+        # A log-variance taken for log sigma is no multiple of the KL.
+        kl = vae.kl_normal(mu, logvar if wrong == "likelihood" else 2 * logvar)
+        return (error + kl).mean()
+
+    log_prob = vae.log_bernoulli if wrong == "likelihood" else vae.gaussian(1.0).log_prob
+    with pytest.raises(ValueError, match="reconstruction term" if wrong == "likelihood" else "mu and logvar"):
+        vae.effective_beta(loss, log_prob, x, out, mu, logvar)

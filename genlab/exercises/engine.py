@@ -106,11 +106,16 @@ class Exercise:
         return inspect.getsource(self.solution).rstrip()
 
     @property
-    def stub(self) -> str:
-        """The solution's head and docstring, and a body to replace."""
+    def head(self) -> str:
+        """The solution's first lines: its signature and its docstring."""
         head = re.match(r'def .*?:\n(?:    """.*?"""\n)?', self.solution_code, re.DOTALL)
         assert head, f"the solution of {self.number} must be a plain function"
-        return f"{head[0]}    {STUB}"
+        return head[0]
+
+    @property
+    def stub(self) -> str:
+        """The head, and a body to replace."""
+        return f"{self.head}    {STUB}"
 
     @property
     def cell(self) -> str:

@@ -11,8 +11,10 @@
 
 import copy
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,36 +99,42 @@ def student(notebook: NotebookNode) -> NotebookNode:
 
 def solved(notebook: NotebookNode) -> NotebookNode:
     """A notebook with the worked solution in place of every stub, and what the book says of it below."""
-    notebook = student(notebook)
-    cells: list[NotebookNode] = []
-    for cell in notebook.cells:
-        cells.append(cell)
-        if number := _checked(cell):
-            found = shelf.find(number)
-            cell.source = f'{found.solution_code}\n\n\ncheck("{number}", {found.name})'
-            words = "\n\n".join(t for t in (found.explanation.strip(), found.discussion.strip()) if t)
-            cells.append(_identified(new_markdown_cell(words), f"solution-{_slug(found)}"))
-    notebook.cells = cells
-    return notebook
+
+    def fill(cell: NotebookNode, found: Exercise) -> NotebookNode:
+        cell.source = f'{found.solution_code}\n\n\ncheck("{found.number}", {found.name})'
+        words = "\n\n".join(t for t in (found.explanation.strip(), found.discussion.strip()) if t)
+        return new_markdown_cell(words, id=f"solution-{_slug(found)}")
+
+    return _filled(notebook, fill)
 
 
 def graded(notebook: NotebookNode) -> NotebookNode:
     """A notebook for nbgrader: every answer is a solution cell, followed by a locked cell that tests it for points."""
+
+    def fill(cell: NotebookNode, found: Exercise) -> NotebookNode:
+        body = found.solution_code.removeprefix(found.head)
+        marked = f"    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
+        cell.source = f'{found.head}{marked}\n\n\ncheck("{found.number}", {found.name})'
+        cell.metadata["nbgrader"] = _metadata(f"answer-{_slug(found)}", solution=True)
+        test = new_code_cell(f'grade("{found.number}", {found.name})', id=f"test-{_slug(found)}")
+        test.metadata["nbgrader"] = _metadata(f"test-{_slug(found)}", points=found.difficulty)
+        return test
+
+    notebook = _filled(notebook, fill)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = re.sub(r"(from genlab\.exercises import .*\bexercise\b)", r"\1, grade", cell.source)
+    return notebook
+
+
+def _filled(notebook: NotebookNode, fill: Callable[[NotebookNode, Exercise], NotebookNode]) -> NotebookNode:
+    """A student's notebook in which `fill` has changed every cell with an answer; what it returns follows the cell."""
     notebook = student(notebook)
     cells: list[NotebookNode] = []
     for cell in notebook.cells:
         cells.append(cell)
         if number := _checked(cell):
-            found = shelf.find(number)
-            body = found.solution_code.removeprefix(found.stub.removesuffix(STUB).rstrip(" "))
-            marked = f"    ### BEGIN SOLUTION\n{body.rstrip()}\n    ### END SOLUTION"
-            cell.source = f'{found.stub.removesuffix(STUB).rstrip(" ")}{marked}\n\n\ncheck("{number}", {found.name})'
-            cell.metadata["nbgrader"] = _metadata(f"answer-{_slug(found)}", solution=True)
-            test = new_code_cell(f'grade("{number}", {found.name})')
-            test.metadata["nbgrader"] = _metadata(f"test-{_slug(found)}", points=found.difficulty)
-            cells.append(_identified(test, f"test-{_slug(found)}"))
-        elif cell.cell_type == "code" and "from genlab.exercises import" in cell.source:
-            cell.source = cell.source.replace("import check, exercise", "import check, exercise, grade")
+            cells.append(fill(cell, shelf.find(number)))
     notebook.cells = cells
     return notebook
 
@@ -136,11 +144,6 @@ def _metadata(name: str, *, solution: bool = False, points: int | None = None) -
     content = {"schema_version": 3, "grade_id": name, "grade": points is not None, "solution": solution}
     content |= {"locked": not solution, "task": False}
     return content if points is None else content | {"points": points}
-
-
-def _identified(cell: NotebookNode, name: str) -> NotebookNode:
-    cell["id"] = name
-    return cell
 
 
 def _slug(exercise: Exercise) -> str:
