@@ -1,0 +1,19 @@
+"""`python -m genlab.studies NAME [PROCESSES]`: make the runs of a study that are not stored yet."""
+
+import sys
+
+from genlab import studies
+
+
+def main(arguments: list[str]) -> int:
+    """0 when all runs are stored; 2 and one line for arguments that make no sense."""
+    name, *processes = arguments or [""]
+    if name not in studies.NAMES or len(processes) > 1 or not all(n.isdigit() and int(n) for n in processes):
+        print(f"usage: python -m genlab.studies {{{','.join(studies.NAMES)}}} [PROCESSES]", file=sys.stderr)
+        return 2
+    studies.make(name, processes=int(*processes or [1]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
