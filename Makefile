@@ -42,7 +42,7 @@ lint: $(STAMP) ## check style and types
 	$(BIN)/mypy genlab
 
 bench: $(STAMP) ## measure speed against the plain way
-	$(BIN)/python -m genlab.bench
+	OMP_WAIT_POLICY=active $(BIN)/python -m genlab.bench
 
 constraints: $(STAMP) ## pin what is installed in .venv now
 	$(BIN)/python .ci/constraints.py

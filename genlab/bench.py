@@ -3,7 +3,8 @@
 The plain way is a literal script as tutorials write it: torchvision's data set, ToTensor, DataLoader, float32, default
 memory layout, sigmoid and binary cross-entropy; for the Fréchet distance it is SciPy's matrix square root. The lean way
 is this package as its users call it. Both do the same work on the same networks and batches, turn by turn in one run.
-A ratio is the median of the rounds' ratios; on a machine that others use too, nothing else can be compared.
+A ratio is the median of the rounds' ratios; on a machine that others use too, nothing else can be compared. `make bench`
+lets idle OpenMP threads spin (OMP_WAIT_POLICY=active), for both ways: waking them costs more than many of these kernels.
 """
 
 import copy
@@ -132,8 +133,9 @@ def plain_loader(root: Path, batch_size: int, *, size: int = 28, symmetric: bool
     """MNIST as tutorials load it."""
     from torchvision import datasets, transforms  # costs two seconds
 
-    steps = [transforms.Resize(size)] if size != 28 else []
-    steps += [transforms.ToTensor()] + ([transforms.Normalize([0.5], [0.5])] if symmetric else [])
+    steps = [transforms.ToTensor()]
+    if symmetric:  # as the GANs' scripts do, whatever the size
+        steps = [transforms.Resize(size), *steps, transforms.Normalize([0.5], [0.5])]
     dataset = datasets.MNIST(root, train=True, transform=transforms.Compose(steps))
     return DataLoader(dataset, batch_size=batch_size, shuffle=True)
 
@@ -184,8 +186,7 @@ def vae_item(root: Path) -> list[Item]:
 
     def lean(model: vae.VAE, precision: str) -> Run:
         boost = accelerator(precision)
-        prepared, optimizer = boost.prepare(model, adam(model, 1e-3))
-        player = vae.player(prepared, optimizer, noise=train.Noise(), z_dim=20)
+        player = vae.player(boost.prepare(model), adam(model, 1e-3), noise=train.Noise(), z_dim=20)
         return lean_run([player], data.Batches(images, 128), boost, "VAE")
 
     ways = [Lean("fp32", lean(fp32, "no"), 2.0), Lean("bf16", lean(bf16, "bf16"), 3.0)]
@@ -214,47 +215,83 @@ def plain_vae(model: vae.VAE, loader: DataLoader) -> Run:
 
 
 def gan_item(root: Path) -> list[Item]:
-    """Fully connected: G 100-128-256-512-1024-784, D 784-512-256-1, batch 64."""
-    body = nets.mlp(100, 128, 256, 512, 1024, 784, act=nn.LeakyReLU)
-    G = nn.Sequential(body, nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
-    D = nn.Sequential(nn.Flatten(), nets.mlp(784, 512, 256, 1, act=nn.LeakyReLU), nn.Flatten(0))
-    return _game("GAN, fully connected", root, G, D, 28, (2.0, 3.0), steps=60)
+    """Fully connected: G 100-128-256-512-1024-784 with BatchNorm, D 784-512-256-1, batch 64."""
+    wider = [m for i, o in pairwise((128, 256, 512, 1024)) for m in (nn.Linear(i, o), nn.BatchNorm1d(o), leaky())]
+    G = nn.Sequential(
+        nn.Linear(100, 128), leaky(), *wider, nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
+    )
+    D = nn.Sequential(
+        nn.Flatten(), *(nn.Linear(784, 512), leaky(), nn.Linear(512, 256), leaky()), nn.Linear(256, 1), nn.Flatten(0)
+    )
+    return _game("GAN, fully connected", root, (G, D), (G, D), 28, (2.0, 3.0), steps=60, joint=True)
 
 
 def dcgan_item(root: Path) -> list[Item]:
-    """Convolutional, 32 x 32 pixels, batch 64: G resizes and convolves, D has four strided convolutions."""
+    """Convolutional, 32 x 32 pixels, batch 64: G resizes and convolves, D has four strided convolutions.
 
-    def up(i: int, o: int) -> list[nn.Module]:
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, 1, 1), nn.BatchNorm2d(o), nn.LeakyReLU(0.2)]
+    The lean G does both steps at once, in `nets.UpConv`; it is the same function of the same weights.
+    """
 
-    start = [nn.Linear(100, 128 * 8 * 8), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128)]
-    G = nn.Sequential(*start, *up(128, 128), *up(128, 64), nn.Conv2d(64, 1, 3, 1, 1), nn.Tanh())
-    down = [m for i, o in pairwise((1, 16, 32, 64, 128)) for m in (nn.Conv2d(i, o, 3, 2, 1), nn.LeakyReLU(0.2))]
-    D = nn.Sequential(*down, nn.Flatten(), nn.Linear(128 * 2 * 2, 1), nn.Flatten(0))
-    return _game("DCGAN 32x32", root, G, D, 32, (1.6, 3.0), steps=4)
+    def plain_up(i: int, o: int) -> list[nn.Module]:
+        return [nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, 1, 1)), nn.BatchNorm2d(o), leaky()]
+
+    def lean_up(i: int, o: int) -> list[nn.Module]:
+        return [nn.Sequential(nn.Identity(), nets.UpConv(i, o)), nn.BatchNorm2d(o), leaky()]
+
+    def down(i: int, o: int) -> list[nn.Module]:
+        norm = [nn.BatchNorm2d(o)] if i > 1 else []
+        return [nn.Conv2d(i, o, 3, 2, 1), leaky(), nn.Dropout2d(0.25), *norm]
+
+    def generator(up: Callable[[int, int], list[nn.Module]]) -> nn.Module:
+        start = [nn.Linear(100, 128 * 8 * 8), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128)]
+        return nn.Sequential(*start, *up(128, 128), *up(128, 64), nn.Conv2d(64, 1, 3, 1, 1), nn.Tanh())
+
+    G, lean_G = generator(plain_up), generator(lean_up)
+    lean_G.load_state_dict(G.state_dict())
+    blocks = [m for i, o in pairwise((1, 16, 32, 64, 128)) for m in down(i, o)]
+    D = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128 * 2 * 2, 1), nn.Flatten(0))
+    return _game("DCGAN 32x32", root, (G, D), (lean_G, D), 32, (1.6, 3.0), steps=4)
+
+
+def leaky() -> nn.Module:
+    """The activation of both GANs."""
+    return nn.LeakyReLU(0.2)
+
+
+Pair = tuple[nn.Module, nn.Module]
 
 
 def _game(
-    name: str, root: Path, G: nn.Module, D: nn.Module, size: int, targets: tuple[float, float], *, steps: int
+    name: str,
+    root: Path,
+    plain: Pair,
+    lean: Pair,
+    size: int,
+    targets: tuple[float, float],
+    *,
+    steps: int,
+    joint: bool = False,
 ) -> list[Item]:
     images = data.mnist(root=root).train.x
     if size != 28:
         larger = [F.interpolate(part.float(), size, mode="bilinear") for part in images.split(10_000)]
         images = torch.cat([part.round().byte() for part in larger])
 
-    plain, fp32, bf16 = pairs = [copy.deepcopy((G, D)) for _ in range(3)]
+    plain, fp32, bf16 = pairs = [copy.deepcopy(pair) for pair in (plain, lean, lean)]
 
-    def lean(pair: tuple[nn.Module, nn.Module], precision: str) -> Run:
+    def run(pair: Pair, precision: str) -> Run:
         boost = accelerator(precision)
         own = [net.to(memory_format=torch.channels_last) for net in pair]
-        optimizers = [adam(net, 2e-4, (0.5, 0.999)) for net in own]
+        optimizers = [adam(net, 2e-4, (0.5, 0.999)) for net in own]  # without loss scaling they need no preparation
         # share: the plain loop, too, draws one set of images a step for both players.
-        players = gan.players(*boost.prepare(*own, *optimizers), noise=train.Noise(), z_dim=100, share=True)
+        players = gan.players(
+            *boost.prepare(*own), *optimizers, noise=train.Noise(), z_dim=100, share=True, joint=joint
+        )
         return lean_run(players, data.Batches(images, 64, pixels="symmetric"), boost, "D")
 
-    ways = [Lean("fp32", lean(fp32, "no"), targets[0]), Lean("bf16", lean(bf16, "bf16"), targets[1])]
-    run = plain_gan(*plain, plain_loader(root, 64, size=size, symmetric=True))
-    return [Item(name, run, ways, 64, steps, sum(pairs, ()))]
+    ways = [Lean("fp32", run(fp32, "no"), targets[0]), Lean("bf16", run(bf16, "bf16"), targets[1])]
+    literal = plain_gan(*plain, plain_loader(root, 64, size=size, symmetric=True))
+    return [Item(name, literal, ways, 64, steps, sum(pairs, ()))]
 
 
 def plain_gan(G: nn.Module, D: nn.Module, loader: DataLoader) -> Run:

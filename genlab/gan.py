@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from genlab.data import Batch, unpack
@@ -223,6 +224,7 @@ def players(
     clip: float | None = None,
     accumulate: int = 1,
     share: bool = False,
+    joint: bool = False,
     schedules: tuple[torch.optim.lr_scheduler.LRScheduler, torch.optim.lr_scheduler.LRScheduler] | None = None,
 ) -> list[Player]:
     """Discriminator and generator as two players for `train`; the modules come from `accelerator.prepare`.
@@ -246,6 +248,7 @@ def players(
         clip: largest norm of each player's gradient.
         accumulate: batches whose gradients are averaged in a move.
         share: G moves first, and D sees the images of that move: one forward pass of G a step less.
+        joint: D judges real and generated images in one forward pass, which is faster; not for a D with BatchNorm.
         schedules: learning-rate schedules of D and G.
 
     Raises:
@@ -257,6 +260,8 @@ def players(
         raise ValueError(f"smooth={smooth} goes with minimax and nonsaturating, but the objective is {objective!r}")
     if share and (n_critic != 1 or accumulate != 1):
         raise ValueError(f"share=True goes with one batch a step, not with {n_critic=} and {accumulate=}")
+    if joint and any(isinstance(module, _BatchNorm) for module in D.modules()):
+        raise ValueError("joint=True would normalise real and generated images together: take BatchNorm out of D")
     loss = OBJECTIVES[objective]
     made: list[Tensor] = []  # by G's move, for D's
     options = {"smooth": smooth} if smooth else {}
@@ -276,7 +281,11 @@ def players(
         x, y = unpack(batch)
         with torch.no_grad():  # D's move must not reach G
             fake = made.pop() if made else generate(len(x), y)
-        total = loss.d(judge(x, y), judge(fake, y), **options)
+        if joint:
+            real, false = judge(torch.cat([x, fake]), None if y is None else torch.cat([y, y])).chunk(2)
+        else:
+            real, false = judge(x, y), judge(fake, y)
+        total = loss.d(real, false, **options)
         if gp:
             eps = noise.uniform(len(x))
             total = total + gp * gradient_penalty(lambda v: judge(v, y), x, fake, eps=eps).mean()

@@ -306,16 +306,33 @@ class ConditionalNorm(nn.Module):
         return (1 + scale) * self.norm(x) + shift
 
 
+class UpConv(nn.Conv2d):
+    """Double the grid by nearest neighbours, then convolve with a kernel of 3 x 3: (n, i, s, s) -> (n, o, 2s, 2s).
+
+    Each output pixel sees 3 x 3 pixels of the doubled grid, which are copies of 2 x 2 of the small one. So both steps
+    are one transposed convolution, whose kernel of 4 x 4 holds sums of the weights: 4 multiplications in place of 9.
+    """
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__(i, o, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.pad(self.weight, (1, 1, 1, 1))  # (o, i, 5, 5)
+        kernel = kernel[:, :, 1:] + kernel[:, :, :-1]  # -> (o, i, 4, 5)
+        kernel = kernel[:, :, :, 1:] + kernel[:, :, :, :-1]  # -> (o, i, 4, 4)
+        return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+
+
 class UpBlock(nn.Module):
     """Residual block that doubles the grid: (n, i, s, s) -> (n, o, 2s, 2s)."""
 
     def __init__(self, i: int, o: int, classes: int | None) -> None:
         super().__init__()
         self.norm1, self.norm2 = ConditionalNorm(i, classes), ConditionalNorm(o, classes)
-        self.conv1, self.conv2, self.skip = nn.Conv2d(i, o, 3, 1, 1), nn.Conv2d(o, o, 3, 1, 1), nn.Conv2d(i, o, 1)
+        self.conv1, self.conv2, self.skip = UpConv(i, o), nn.Conv2d(o, o, 3, 1, 1), nn.Conv2d(i, o, 1)
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        h = self.conv1(F.interpolate(F.relu(self.norm1(x, y)), scale_factor=2))
+        h = self.conv1(F.relu(self.norm1(x, y)))
         return self.conv2(F.relu(self.norm2(h, y))) + F.interpolate(self.skip(x), scale_factor=2)
 
 

@@ -512,6 +512,26 @@ def test_players_that_share_judge_one_set_of_images_in_turn(classes: int | None)
             game.players(share=True, **options)
 
 
+@pytest.mark.parametrize("classes", [None, 4])
+def test_a_joint_pass_judges_both_batches_at_once_with_the_same_loss(classes: int | None) -> None:
+    game = Game(classes, lr=0.0)
+    batch = next(game.batches())
+    x, y = (batch.x, (batch.y,)) if isinstance(batch, Batch) else (batch, ())
+    expected = gan.minimax_d(game.D(x, *y), game.D(game.G(train.Noise(5).normal(6, 3), *y), *y))
+    game.D = Spy(game.D)
+    ((_, losses),) = train.train(game.players(joint=True), iter([batch]), 1)
+    assert losses["D"] == pytest.approx(expected.item())
+    assert [len(seen[0]) for seen in game.D.seen] == [12, 6]
+    assert all(torch.equal(game.D.seen[0][1], torch.cat([labels, labels])) for labels in y)
+
+
+def test_a_joint_pass_is_refused_to_a_discriminator_that_mixes_examples() -> None:
+    game = Game()
+    game.D = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match=r"joint=True would normalise.*take BatchNorm out of D"):
+        game.players(joint=True)
+
+
 def test_all_that_the_discriminator_sees_is_augmented() -> None:
     game = Game()
     game.D = Spy(game.D)

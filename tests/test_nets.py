@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from genlab import nets
 
@@ -252,6 +254,35 @@ def test_every_row_of_the_page_is_what_the_network_is() -> None:
 
 
 def test_the_page_lists_every_network() -> None:
-    blocks = {"ConditionalNorm", "UpBlock", "DownBlock"}
+    blocks = {"ConditionalNorm", "UpConv", "UpBlock", "DownBlock"}
     classes = {name for name, cls in inspect.getmembers(nets, inspect.isclass) if cls.__module__ == nets.__name__}
     assert {call.split("(")[0] for _, call, _ in listed()} == classes - blocks
+
+
+@pytest.mark.parametrize("side", [1, 5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_up_convolution_is_doubling_and_convolving_in_one(side: int, layout: torch.memory_format) -> None:
+    up = nets.UpConv(3, 4).double().to(memory_format=layout)
+    plain = nn.Conv2d(3, 4, 3, 1, 1).double()
+    plain.load_state_dict(up.state_dict())
+    x = torch.randn(2, 3, side, side + 1, dtype=torch.float64, requires_grad=True)
+    mine, theirs = up(x), plain(F.interpolate(x, scale_factor=2))
+    torch.testing.assert_close(mine, theirs)
+    direction = torch.randn_like(mine)
+    for a, b in zip(
+        torch.autograd.grad(mine, [x, *up.parameters()], direction),
+        torch.autograd.grad(theirs, [x, *plain.parameters()], direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_up_convolution_saves_five_of_nine_multiplications() -> None:
+    up, x = nets.UpConv(3, 4), torch.randn(2, 3, 8, 8)
+    plain = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1))
+    counts = []
+    for layer in (up, plain):
+        with FlopCounterMode(display=False) as counter:
+            layer(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] * 9 == counts[1] * 4

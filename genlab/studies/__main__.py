@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     if name not in studies.NAMES or len(processes) > 1 or not all(n.isdigit() and int(n) for n in processes):
         print(f"usage: python -m genlab.studies {{{','.join(studies.NAMES)}}} [PROCESSES]", file=sys.stderr)
         return 2
-    studies.make(name, processes=int(*processes or [1]))
+    studies.make(name, processes=int(processes[0]) if processes else 1)
     return 0
 
 
