@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 FOLDER = Path(__file__).parent
-NAMES = ("stabilising", "diagnosis")
+NAMES = ("stabilising", "diagnosis", "choices")
 Settings = dict[str, Any]
 Results = dict[str, Any]
 

@@ -1,0 +1,112 @@
+"""Studies: runs are made once, kept in order, told apart by their settings, and summed up; the stored are whole."""
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genlab import studies
+from genlab.studies.__main__ import main
+
+
+def toy(monkeypatch: pytest.MonkeyPatch, runs: list[dict[str, Any]], made: list[dict[str, Any]]) -> None:
+    """A study of name "toy" that runs in this process."""
+
+    def run(settings: dict[str, Any]) -> dict[str, Any]:
+        made.append(settings)
+        return {"square": settings["seed"] ** 2}
+
+    monkeypatch.setattr(studies, "study", lambda name: studies.Study(runs, run))
+    monkeypatch.setattr(studies, "ProcessPoolExecutor", lambda *_, **__: _Here())
+
+
+class _Here:
+    """A pool that computes at once."""
+
+    def __enter__(self) -> "_Here":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Any, *given: Any) -> Any:
+        from concurrent.futures import Future
+
+        future: Future[Any] = Future()
+        future.set_result(function(*given))
+        return future
+
+
+RUNS = [{"variant": v, "seed": s} for v in ("a", "b") for s in (1, 2)]
+
+
+def test_runs_are_made_once_and_loaded_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    toy(monkeypatch, RUNS[2:], made)
+    studies.make("toy", folder=tmp_path, say=lambda line: None)
+    toy(monkeypatch, RUNS, made)
+    with pytest.raises(ValueError, match=r"2 of the 4 runs of toy are not stored.*variant=\"a\", seed=1.*studies toy"):
+        studies.load("toy", folder=tmp_path)
+    said: list[str] = []
+    studies.make("toy", folder=tmp_path, say=said.append)
+    assert made == RUNS[2:] + RUNS[:2] and len(said) == 2 and said[0].startswith('1 of 2: variant="a"')
+    assert studies.load("toy", folder=tmp_path) == [run | {"square": run["seed"] ** 2} for run in RUNS]
+    studies.make("toy", folder=tmp_path, say=said.append)
+    assert len(made) == 4 and not list(tmp_path.glob("*.partial"))
+
+
+def test_a_run_with_other_settings_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    toy(monkeypatch, RUNS, made)
+    studies.make("toy", folder=tmp_path, say=lambda line: None)
+    changed = [run | {"steps": 3} for run in RUNS[:1]] + RUNS[1:]
+    toy(monkeypatch, changed, made)
+    studies.make("toy", folder=tmp_path, say=lambda line: None)
+    assert made[4:] == changed[:1]
+    assert len(json.loads((tmp_path / "toy.json").read_text())["runs"]) == 4  # what is asked no more is gone
+
+
+def test_a_process_of_its_own_gets_the_numbers_that_this_one_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real pool, on the first run of a real study."""
+    whole = studies.study("diagnosis")
+    monkeypatch.setattr(studies, "study", lambda name: whole._replace(runs=whole.runs[:1]))
+    studies.make("diagnosis", folder=tmp_path, say=lambda line: None)
+    (entry,) = json.loads((tmp_path / "diagnosis.json").read_text())["runs"]
+    assert entry["settings"] == whole.runs[0] and entry["seconds"] > 0
+    assert entry["results"] == json.loads(json.dumps(whole.run(whole.runs[0]), allow_nan=False))
+
+
+def test_summaries_are_means_and_sample_deviations() -> None:
+    runs = [{"v": "b", "x": 1.0}, {"v": "a", "x": 5}, {"v": "b", "x": 4.0}]
+    found = studies.summary(runs, "v", "x")
+    assert list(found) == ["b", "a"]
+    assert found["b"] == (2.5, pytest.approx(math.sqrt(4.5)), 2)
+    assert found["a"].mean == 5 and math.isnan(found["a"].sd) and found["a"].n == 1
+
+
+@pytest.mark.parametrize("name", studies.NAMES)
+def test_stored_studies_are_whole_and_of_different_runs(name: str) -> None:
+    runs = studies.study(name).runs
+    assert len(studies.load(name)) == len(runs)
+    assert max(Counter(json.dumps(run) for run in runs).values()) == 1
+    assert all("seed" in run for run in runs)
+    stored = json.loads((studies.FOLDER / f"{name}.json").read_text())
+    assert stored["command"] == f"python -m genlab.studies {name}" and len(stored["runs"]) == len(runs)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["diagnosis", "0"], ["diagnosis", "two"], ["diagnosis", "1", "1"]]
+)
+def test_wrong_commands_get_one_line_and_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and all(name in err for name in studies.NAMES)
+
+
+def test_an_unknown_study_is_refused_with_the_known() -> None:
+    with pytest.raises(ValueError, match="unknown study 'nothing'; known are stabilising"):
+        studies.load("nothing")
