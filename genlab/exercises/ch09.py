@@ -3,6 +3,8 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -344,62 +346,114 @@ $L_G$ too; D's `zero_grad` throws it away before its next move.""",
 )
 
 
-def warm_down(step, steps):
-    """Factor on the learning rate (9.8): 1 in the first half, then falling in a straight line to 0 at `steps`."""
-    return min(1.0, 2 * (1 - step / steps))
+def divergence_bound(real, fake):
+    """The bound (9.11) on JSD(p, q) and its standard error, from logits: (n,), (m,) -> two numbers."""
+    on_real, on_fake = F.softplus(-real), F.softplus(fake)
+    bound = math.log(2) - 0.5 * (on_real.mean() + on_fake.mean())
+    error = 0.5 * (on_real.var() / len(real) + on_fake.var() / len(fake)).sqrt()
+    return bound, error
 
 
-WARM_DOWN = Exercise(
+def _bound_by_value(real, fake):
+    terms = F.logsigmoid(real), F.logsigmoid(-fake)
+    bound = 0.5 * (math.log(4) + terms[0].mean() + terms[1].mean())
+    return bound, torch.hypot(*(v.std() / (2 * len(v) ** 0.5) for v in terms))
+
+
+def _bound_changed(bound=lambda b: b, error=lambda e: e):
+    """A wrong answer that changes one of the two numbers of the right one."""
+
+    def answer(real, fake):
+        b, e = divergence_bound(real, fake)
+        return bound(b), error(e)
+
+    return answer
+
+
+def _bound_swapped(real, fake):
+    return divergence_bound(-real, -fake)
+
+
+def _bound_errors_added(real, fake):
+    costs = F.softplus(-real), F.softplus(fake)
+    return divergence_bound(real, fake)[0], 0.5 * sum(v.std() / len(v) ** 0.5 for v in costs)
+
+
+def _bound_single(real, fake):
+    costs = F.softplus(-real), F.softplus(fake)
+    return divergence_bound(real, fake)[0], 0.5 * (costs[0].var() + costs[1].var()).sqrt()
+
+
+BOUND = Exercise(
     number="09.5",
-    title="The linear warm-down",
-    difficulty=1,
-    minutes=5,
+    title="A bound with its error",
+    difficulty=2,
+    minutes=12,
     task=r"""
-Write the factor of (9.8) for a step and the number of steps. It is 1 up to the middle, ½ at three quarters, and 0 at the
-end.""",
-    inputs=lambda g: (int(torch.randint(1, 1000, (), generator=g)), 1000),
-    solution=warm_down,
+Write the right-hand side of (9.11), $\log 2 - \tfrac12 L_D$, from the logits of $n$ real and $m$ generated images that D
+has not seen, and its standard error. $L_D$ is the sum (9.4) of two means over independent images, so the variances
+$s^2/n$ and $s^2/m$ of the two means add up; what does the factor ½ do to the error? An undecided D gives the bound 0
+with the error 0. A D that is sure and right gives $\log 2$. A bad D gives a negative number, which is true and useless.""",
+    inputs=lambda g: (2 * torch.randn(6, generator=g), 2 * torch.randn(4, generator=g)),
+    solution=divergence_bound,
     explanation=r"""
-The line $2(1 - t/T)$ is 2 at the start, 1 in the middle and 0 at the end; the minimum cuts off what lies above 1. Large
-steps find the way, and small ones let the circling of the two players die down.""",
+$-L_D = V(D, G) \le V(D^*, G) = -\log 4 + 2\operatorname{JSD}$, so half of $\log 4 - L_D$ is a lower bound, whatever D.
+The factor ½ halves the error too. The bound holds for the expectation: a single estimate may lie above the JSD by a few
+standard errors, and on images that D was trained on it may lie above it by far.""",
     hints=(
-        "Find the straight line through 1 at the middle and 0 at the end. What is it before the middle?",
-        "The line is $2(1 - t/T)$. Before the middle it is above 1: cut it off.",
-        "`min(1.0, 2 * (1 - step / steps))`.",
+        "Which two batches of numbers have the means that make up $L_D$? Keep them before you average.",
+        "The variance of a mean of $n$ is $s^2/n$. Add both variances, take the root, and halve it.",
+        (
+            "With `a = F.softplus(-real)` and `b = F.softplus(fake)` the error is "
+            "`0.5 * (a.var() / len(a) + b.var() / len(b)).sqrt()`."
+        ),
     ),
     wrong=(
         Wrong(
-            "falling from the start",
-            lambda step, steps: 1 - step / steps,
-            "This falls from the first step on. The first half should keep the full learning rate.",
+            "log 2 minus the whole loss",
+            _bound_changed(bound=lambda b: 2 * b - math.log(2)),
+            "The factor one half is missing: an undecided D pays 2 log 2, and its bound is 0.",
         ),
         Wrong(
-            "not cut off",
-            lambda step, steps: 2 * (1 - step / steps),
-            "In the first half this is above 1: the learning rate would start at twice its value. Cut it off at 1.",
+            "twice the bound",
+            _bound_changed(bound=lambda b: 2 * b),
+            "This is log 4 − L_D, a bound on 2 JSD. Halve it.",
         ),
         Wrong(
-            "half the slope",
-            lambda step, steps: min(1.0, 1.5 - step / steps),
-            "The line begins at the middle, but ends at ½ in place of 0.",
+            "the wrong sign",
+            _bound_changed(bound=lambda b: -b),
+            "The sign is wrong: a smaller loss of D shows a larger divergence.",
         ),
         Wrong(
-            "rising",
-            lambda step, steps: min(1.0, 2 * step / steps),
-            "This is a warm-up: it rises from 0 in the first half.",
+            "real and generated swapped",
+            _bound_swapped,
+            "Real and generated are swapped: a real image costs softplus(−logit).",
         ),
         Wrong(
-            "a step down",
-            lambda step, steps: 1.0 if step <= steps / 2 else 0.0,
-            "The factor drops to 0 at once. It should fall in a straight line over the second half.",
+            "the error is not halved",
+            _bound_changed(error=lambda e: 2 * e),
+            "This is the standard error of L_D. The bound has half the loss, so it has half the error.",
+        ),
+        Wrong(
+            "standard errors added",
+            _bound_errors_added,
+            "The standard errors are added. The variances of independent means add up: add squares, then take the root.",
+        ),
+        Wrong(
+            "the spread of single images",
+            _bound_single,
+            "This is the spread over single images. The mean of n images varies less: divide each variance by its n.",
+        ),
+        Wrong(
+            "the variance, not its root",
+            _bound_changed(error=lambda e: e**2),
+            "This is the variance of the bound. The standard error is its square root.",
         ),
     ),
-    right=(lambda step, steps: 1.0 if step <= steps / 2 else 2 * (steps - step) / steps,),
+    right=(_bound_by_value,),
     probes={
-        "the factor at the start": lambda f: f(0, 10),
-        "the factor in the middle": lambda f: f(5, 10),
-        "the factor at three quarters": lambda f: f(75, 100),
-        "the factor at the end": lambda f: f(10, 10),
+        "the bound of an undecided D": lambda f: f(torch.zeros(4), torch.zeros(3)),
+        "the bound of a D that is sure and right": lambda f: f(torch.full((3,), 900.0), torch.full((4,), -900.0)),
     },
 )
 
@@ -771,10 +825,12 @@ DIFFERENCE = Exercise(
     minutes=60,
     task=r"""
 Two training recipes were run several times with different seeds, and their FCDs are in `a` and `b`. Write the difference
-of the means, `a` minus `b`, and its standard error (the variances of independent means add up). Then use it: change one
-choice of this chapter (the learning rate, $\beta_1$, the width, the averaging, instance noise, `gan.augment`, a loss of
-`gan.OBJECTIVES`), run the DCGAN with three seeds or more before and after, and say whether the difference is more than
-twice its standard error. Decide what you will change before you look.""",
+of the means, `a` minus `b`, and its standard error (the variances of independent means add up). Then use it twice. First
+on the study of this chapter: `studies.load("choices")` has the `fcd` of every run with its `without` and `seed`; which
+choices differ from the full recipe by more than two standard errors, and how many of twenty would do so by luck? Then
+change one choice yourself (the width, the decay of the average, instance noise, `gan.augment`, a loss of
+`gan.OBJECTIVES`), run the DCGAN with three seeds or more, and say what you found. Decide what you will change before
+you look.""",
     inputs=lambda g: (5 + torch.randn(4, generator=g), 3 + 2 * torch.rand(3, generator=g)),
     solution=difference,
     explanation=r"""
@@ -823,7 +879,9 @@ sum of theirs. With three seeds the standard error is itself rough: two standard
     right=(lambda a, b: (a.mean() - b.mean(), torch.hypot(a.std() / len(a) ** 0.5, b.std() / len(b) ** 0.5)),),
     discussion=r"""
 **For the open part.** Report the number of steps, the seeds, every FCD, the number of samples behind each, and the
-difference with its error. Choose by the FCD against *training* images and report the one against test images, or the
+difference with its error. With three seeds on each side, two standard errors are passed by luck in about one of nine
+comparisons (Student's t with four degrees of freedom), so among twenty expect two such finds; three standard errors in
+about one of twenty-five. Choose by the FCD against *training* images and report the one against test images, or the
 choice itself will have used the test set. Most single changes move the FCD by less than a change of seed does. That is a
 result too, and Lucic and others (2018) found it on a much larger scale.""",
 )
@@ -833,7 +891,7 @@ EXERCISES = [
     D_LOSS,
     SLOPES,
     TWO_LOSSES,
-    WARM_DOWN,
+    BOUND,
     AVERAGE,
     FRECHET,
     CLASSES,
