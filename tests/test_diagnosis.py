@@ -147,6 +147,11 @@ def test_what_is_neither_ill_nor_well_is_not_sure() -> None:
     assert found.name == "not sure" and not found.evidence and found.remedy
 
 
+@pytest.mark.parametrize("strange", [{"data_low": 1.0, "low": 1.0, "high": 1.0}, {"loss_d": math.inf}, {"d_fake": 0.0}])
+def test_degenerate_numbers_cause_no_warning(strange: dict[str, Any]) -> None:
+    assert diagnose(WELL | strange).name in {"healthy", *(rule.name for rule in RULES)}
+
+
 def test_several_faults_are_named_in_the_order_of_the_rules() -> None:
     found = diagnose(WELL | {"leak": 0.3, "mode_gap": 0.5, "accuracy": 0.99})
     assert found.name == "missing detach" and found.also == ("evaluation mode", "D too strong")

@@ -1,5 +1,6 @@
 """Studies: runs are made once, kept in order, told apart by their settings, and summed up; the stored are whole."""
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from genlab import studies
+from genlab.studies import choices, stabilising
 from genlab.studies.__main__ import main
 
 
@@ -110,3 +113,38 @@ def test_wrong_commands_get_one_line_and_status_2(arguments: list[str], capsys: 
 def test_an_unknown_study_is_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match="unknown study 'nothing'; known are stabilising"):
         studies.load("nothing")
+
+
+# ------------------------------------------------------------------------------------------------ the runs of studies
+
+
+@pytest.mark.parametrize("name", stabilising.VARIANTS)
+def test_every_variant_spends_the_same_arithmetic(name: str) -> None:
+    options = stabilising.VARIANTS[name]
+    made = {run["steps"] for run in studies.load("stabilising") if run["variant"] == name}
+    baseline = stabilising.STEPS * stabilising.Game(0).flops(1)
+    game = stabilising.Game(0, **options)
+    (steps,) = made  # of all seeds
+    assert steps * game.flops(options.get("every", 1)) == pytest.approx(baseline, rel=0.01)
+    assert all(p.isfinite().all() for net in (game.G, game.D) for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", choices.CHOICES)
+def test_every_choice_can_be_taken_out_and_the_rest_stays(name: str) -> None:
+    recipe = dataclasses.replace(choices.Recipe(), **choices.CHOICES[name])
+    torch.manual_seed(0)
+    G, D = choices.networks(recipe)
+    before = [p.detach().clone() for p in (*G.parameters(), *D.parameters())]
+    for _, losses in choices.game(recipe, G, D, 2, seed=0):
+        assert all(math.isfinite(loss) for loss in losses.values())
+    after = [*G.parameters(), *D.parameters()]
+    assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    x = choices.draw(G, recipe, 20)
+    assert x.shape == (20, 1, 28, 28) and x.min() >= 0 and x.max() <= 1
+    assert (recipe == choices.Recipe()) == (name == "the full recipe")
+
+
+def test_a_run_of_choices_repeats_itself() -> None:
+    settings = {"without": "batches of 64", "seed": 1, "steps": 8}
+    first, second = choices.run(settings), choices.run(settings)
+    assert first == second and first["fcd"] > 0 and sum(first["classes"]) == pytest.approx(1, abs=0.01)
