@@ -1,0 +1,189 @@
+"""Chapter 11's study: eleven ways to train one GAN at one budget of arithmetic, and augmentation on little data.
+
+All variants share the networks (DCGAN, 16 channels at the widest grid of D and twice that in G, no BatchNorm in D), the
+data, the batch size, the optimiser (Adam with one learning rate and one pair of betas) and the number of floating-point
+operations. A variant whose step is dearer makes fewer steps. Nothing was tuned for any of them; learning rates and
+penalty weights are those below.
+"""
+
+import copy
+import functools
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from genlab import data, gan, metrics, nets, train, zoo
+from genlab.studies import Results, Settings, Study
+
+SEEDS = 5
+STEPS = 800  # of the baseline; the budget is what they cost
+RATE = 1e-3  # Adam's learning rate for both players
+BETAS = (0.5, 0.99)
+DECAY = 0.999  # of the averaged weights; the warm-up makes it a mean over about the last ninth of a run
+Z_DIM, BATCH, N = 64, 64, 1000
+
+FEW = {"images": 500, "r1": 1.0, "every": 16}
+VARIANTS: dict[str, Settings] = {
+    "non-saturating": {},
+    "minimax": {"objective": "minimax"},
+    "least squares": {"objective": "least_squares"},
+    "hinge": {"objective": "hinge"},
+    "hinge + spectral norm": {"objective": "hinge", "spectral_norm": True},
+    "WGAN, clipped": {"objective": "wasserstein", "n_critic": 5, "clip_d": 0.01},
+    "WGAN-GP": {"objective": "wasserstein", "n_critic": 5, "gp": 10.0},
+    "non-saturating + R1": {"r1": 1.0, "every": 16},
+    "relativistic": {"objective": "relativistic"},
+    "relativistic + R1 + R2": {"objective": "relativistic", "r1": 1.0, "r2": 1.0},
+    "two time scales": {"rate_d": 2 * RATE, "rate_g": RATE / 2},
+    "R1, 500 images": FEW,
+    "R1, 500 images, augmented": FEW | {"augment": True},
+}
+FLOOR = "real digits"  # two disjoint sets of them against each other
+
+
+class Flops(TorchDispatchMode):
+    """Counts floating-point operations of convolutions and matrix products by torch's own formulas.
+
+    `FlopCounterMode` does the same, but its module hooks fail under the double backward of a gradient penalty.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and add what it costs."""
+        out = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+class Game:
+    """The networks of a run with their averages, players and batches, all from the seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        images: int = 4000,
+        spectral_norm: bool = False,
+        augment: bool = False,
+        rate_d: float = RATE,
+        rate_g: float = RATE,
+        **options: Any,
+    ) -> None:
+        train.seed_everything(seed)
+        G, D = nets.DCGANGenerator(Z_DIM, width=16), nets.DCGANDiscriminator(width=16)
+        self.G, self.D = G, gan.spectral_norm(D) if spectral_norm else D
+        self.average = copy.deepcopy(G)
+        opt_g, opt_d = (
+            torch.optim.Adam(net.parameters(), lr=rate, betas=BETAS)
+            for net, rate in ((self.G, rate_g), (self.D, rate_d))
+        )
+        options |= {"augmentation": gan.augment} if augment else {}
+        noise = train.Noise(seed)
+        self.players = gan.players(self.G, self.D, opt_g, opt_d, noise=noise, z_dim=Z_DIM, **options)
+        self.images = data.digits().train.x[:images]
+        self.batches = data.Batches(self.images, BATCH, pixels="symmetric", seed=seed)
+
+    def play(self, steps: int) -> None:
+        """Train both players and average G's weights."""
+        for step, _ in train.train(self.players, self.batches, steps):
+            train.ema(self.average, self.G, DECAY, step)
+
+    def flops(self, every: int) -> float:
+        """Floating-point operations of a step, on average over a round of `every` steps. It moves the weights."""
+        counts = []
+        for step in {1, every}:
+            with Flops() as counter:
+                for _ in train.train(self.players, self.batches, step, start=step - 1):
+                    pass
+            counts.append(counter.total)
+        return (min(counts) * (every - 1) + max(counts)) / every
+
+
+def steps_of(options: Settings) -> int:
+    """Steps that a variant can make at the cost of `STEPS` of the baseline."""
+    every = options.get("every", 1)
+    return round(STEPS * Game(0).flops(1) / Game(0, **options).flops(every))
+
+
+@functools.cache
+def real_features() -> tuple[Tensor, Tensor]:
+    """Features of the 4,000 training and of the 1,000 test digits."""
+    train_x, test_x = (metrics.features(zoo.load("classifier"), data.to_float(part.x)) for part in data.digits())
+    return train_x, test_x
+
+
+def scores(real: Tensor, fake: Tensor) -> Results:
+    """Fréchet distance, precision and recall (k = 3), classes with 2 % of the samples, total variation of classes."""
+    pr = metrics.precision_recall(real, fake)
+    shares = read(fake).bincount(minlength=10) / len(fake)
+    return {
+        "fcd": round(metrics.frechet_distance(real, fake), 3),
+        "precision": round(pr.precision, 3),
+        "recall": round(pr.recall, 3),
+        "modes": int((shares >= 0.02).sum()),
+        "variation": round((0.5 * (shares - 0.1).abs().sum()).item(), 3),
+    }
+
+
+@torch.no_grad()
+def read(features: Tensor) -> Tensor:
+    """The class that the zoo's classifier reads in features (n, d): (n,)."""
+    head: Any = zoo.load("classifier").head
+    return head(features.float()).argmax(1)
+
+
+@torch.no_grad()
+def samples(G: nn.Module) -> Tensor:
+    """1,000 images in [0, 1] from fixed noise, with BatchNorm's statistics taken anew for the weights as they are.
+
+    Averaged weights need that, since running statistics belong to the weights that ran; the last weights get the same.
+    """
+    noise = train.Noise(1000)
+    update_bn((noise.normal(N, Z_DIM) for _ in range(2)), G)
+    G.eval()
+    return (torch.cat([G(z) for z in noise.normal(N, Z_DIM).split(250)]) + 1) / 2
+
+
+def run(settings: Settings) -> Results:
+    """Train one variant with one seed, or compare two disjoint sets of real digits."""
+    seed, options = settings["seed"], settings["options"]
+    if settings["variant"] == FLOOR:
+        folds = torch.cat(real_features())[torch.randperm(5000, generator=torch.Generator().manual_seed(0))].split(N)
+        row = scores(folds[seed], folds[(seed + 1) % 5])
+        return {f"{which}_{key}": value for which in ("last", "average") for key, value in row.items()}
+    steps, game = steps_of(options), Game(seed, **options)
+    start = time.perf_counter()
+    game.play(steps)
+    results: Results = {"steps": steps, "training_seconds": round(time.perf_counter() - start, 1)}
+    _, real = real_features()
+    net = zoo.load("classifier")
+    for which, G in (("last", game.G), ("average", game.average)):
+        row = scores(real, metrics.features(net, samples(G)))
+        results |= {f"{which}_{key}": value for key, value in row.items()}
+    return results | logits(game)
+
+
+@torch.no_grad()
+def logits(game: Game) -> Results:
+    """Mean logits of D on training images, test images and new samples: far apart for the first two is overfitting."""
+    game.D.eval()
+    sets = data.to_float(game.images[:N], "symmetric"), data.to_float(data.digits().test.x, "symmetric")
+    named = zip(("train", "test", "fake"), (*sets, 2 * samples(game.G) - 1), strict=True)
+    return {f"logit_{name}": round(game.D(x).mean().item(), 4) for name, x in named}
+
+
+STUDY = Study(
+    [
+        {"variant": name, "seed": seed, "options": options}
+        for seed in range(SEEDS)
+        for name, options in (VARIANTS | {FLOOR: {}}).items()
+    ],
+    run,
+)
