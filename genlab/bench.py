@@ -3,8 +3,9 @@
 The plain way is a literal script as tutorials write it: torchvision's data set, ToTensor, DataLoader, float32, default
 memory layout, sigmoid and binary cross-entropy; for the Fréchet distance it is SciPy's matrix square root. The lean way
 is this package as its users call it. Both do the same work on the same networks and batches, turn by turn in one run.
-A ratio is the median of the rounds' ratios; on a machine that others use too, nothing else can be compared. `make bench`
-lets idle OpenMP threads spin (OMP_WAIT_POLICY=active), for both ways: waking them costs more than many of these kernels.
+A ratio is the median of the rounds' ratios; on a machine that others use too, nothing else can be compared.
+`make bench` lets idle OpenMP threads spin (OMP_WAIT_POLICY=active), for both ways: to wake them costs more than many of
+these kernels do.
 """
 
 import copy

@@ -328,7 +328,8 @@ def _evidence(rule: Rule, log: Log) -> tuple[str, ...]:
     lines = []
     for sign, side, bound in rule.tests:
         measure, words = SIGNS[sign]
-        value = float(measure(log))
+        with np.errstate(divide="ignore", invalid="ignore"):  # data of one value, or losses that are no numbers
+            value = float(measure(log))
         if not (value > bound if side == "above" else value < bound):  # NaN crosses no bound
             return ()
         lines.append(f"{words} is {value:.3g}, {side} {bound:.3g}")

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 FOLDER = Path(__file__).parent
-NAMES = ("stabilising", "diagnosis", "choices")
+NAMES = ("stabilising", "diagnosis", "choices", "minutes")
 Settings = dict[str, Any]
 Results = dict[str, Any]
 
