@@ -63,7 +63,7 @@ def _w1_pooled(x, y):
 
 
 W1 = Exercise(
-    number="11.1",
+    number="11.5",
     title="Heaps of different size",
     difficulty=2,
     minutes=12,
@@ -452,7 +452,7 @@ def _hinge_of_means(real, fake):
 
 
 HINGE = Exercise(
-    number="11.5",
+    number="11.1",
     title="Margins",
     difficulty=1,
     minutes=6,
@@ -961,7 +961,7 @@ def seeds_needed(sd, difference):
 SEEDS = Exercise(
     number="11.10",
     title="How many seeds? (open-ended)",
-    difficulty=1,
+    difficulty=3,
     minutes=30,
     task=r"""
 Two methods have scores with standard deviation $s$ over seeds, and means that differ by $\delta$. With $n$ runs each, the
@@ -1025,4 +1025,4 @@ differences of about two and a half standard deviations and nothing smaller. "No
 larger than that is likely, not that there is none.""",
 )
 
-EXERCISES = [W1, CERTIFIED, PENALTY, ROUND, HINGE, RELATIVISTIC, SHARES, LAZY, AUGMENTED, SEEDS]
+EXERCISES = [HINGE, CERTIFIED, PENALTY, ROUND, W1, RELATIVISTIC, SHARES, LAZY, AUGMENTED, SEEDS]
