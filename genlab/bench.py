@@ -236,7 +236,7 @@ def dcgan_item(root: Path) -> list[Item]:
     def plain_up(i: int, o: int) -> list[nn.Module]:
         return [nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, 1, 1)), nn.BatchNorm2d(o), leaky()]
 
-    def lean_up(i: int, o: int) -> list[nn.Module]:
+    def lean_up(i: int, o: int) -> list[nn.Module]:  # Identity keeps the weights under the same names
         return [nn.Sequential(nn.Identity(), nets.UpConv(i, o)), nn.BatchNorm2d(o), leaky()]
 
     def down(i: int, o: int) -> list[nn.Module]:

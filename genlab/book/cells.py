@@ -17,6 +17,7 @@ from genlab.book.links import Index
 from genlab.exercises import Exercise, shelf, show
 
 ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)\s]+)\)")
+OBJECT = re.compile(r"<[\w.]+ object( at 0x[0-9a-f]+)?>")  # the text of an object that has none
 TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td", "caption", "b", "em", "strong", "code", "sub", "sup", "br"}
 TABLE_ATTRIBUTES = {"th": ["scope", "colspan", "rowspan"], "td": ["colspan", "rowspan"]}
 
@@ -60,13 +61,16 @@ def chapter(
     """A registered notebook as Markdown and HTML; writes its images into the folder `images`."""
     parts = [_bar(source, repository)]
     depth = len(PurePosixPath(page).parts) - 1
+
+    def prose(text: str, place: str) -> str:
+        text = markdown.convert(text, index=index, page=page, place=place)
+        # Notebooks do not include files: what mdBook would read as an include is text. It undoes one escape a line.
+        return re.sub(r"\{\{#.*\}\}", r"\\\g<0>", text)
+
     for number, cell in enumerate(notebook.cells):
         place = f"{source}, cell {number}"
         if cell.cell_type == "markdown":
-            text = _attached(cell, place, images, depth)
-            text = markdown.convert(text, index=index, page=page, place=place)
-            # Notebooks do not include files: what mdBook would read as an include is text. It undoes one escape a line.
-            parts.append(re.sub(r"\{\{#.*\}\}", r"\\\g<0>", text))
+            parts.append(prose(_attached(cell, place, images, depth), place))
         elif cell.cell_type == "code" and cell.source.strip():
             # HTML, not a fence: Markdown and mdBook's includes leave it alone.
             parts.append(f'<pre><code class="language-python">{quote(cell.source)}\n</code></pre>')
@@ -74,7 +78,9 @@ def chapter(
                 folded = _folded(_exercise(answer[1], place))
                 parts.append(markdown.convert(folded, index=index, page=page, place=place))
             else:
-                parts += [_output(output, place, images, depth) for output in cell.outputs]
+                for output in cell.outputs:
+                    written = output.get("data", {}).get("text/markdown")
+                    parts.append(prose(written, place) if written else _output(output, place, images, depth))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -119,9 +125,11 @@ def _output(output: NotebookNode, place: str, images: Path, depth: int) -> str:
             return _figure(data[kind], output.metadata.get(kind, {}), kind, place, images, depth)
     if "<table" in data.get("text/html", ""):
         return _table(data["text/html"])
-    if "text/plain" in data:
+    if "text/plain" in data and not OBJECT.fullmatch(data["text/plain"]):
         return _pre(data["text/plain"], "output")
-    raise BookError(f"{place}: an output of type {', '.join(data)} cannot be rendered; store text or an image as well")
+    raise BookError(
+        f"{place}: an output of type {', '.join(data)} cannot be rendered; store text, Markdown or an image as well"
+    )
 
 
 def _pre(text: str, kind: str) -> str:

@@ -211,12 +211,28 @@ def test_code_and_outputs(tmp_path: Path) -> None:
     assert "Figure:" not in got
 
 
+def test_markdown_that_code_shows_is_written_as_prose_is(tmp_path: Path) -> None:
+    shown = {
+        "text/markdown": "| a | $b$ |\n|---|---|\n| 1 | {{#x}} |",
+        "text/plain": "<IPython.core.display.Markdown object>",
+    }
+    page = rendered(tmp_path, a=notebook(code("f()", new_output("display_data", shown))))["a"]
+    assert "|---|---|" in page and "<math" in page and r"\{{#x}}" in page and "object" not in page
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
         (code("f()", figure(None)), "cell 0: a figure has no alt text"),
         (code("f()", new_output("error", ename="E", evalue="", traceback=[])), "cell 0: the stored output is an error"),
         (code("f()", new_output("display_data", {"application/x": "1"})), "application/x cannot be rendered"),
+        (
+            code(
+                "f()",
+                new_output("display_data", {"text/html": "<b>", "text/plain": "<IPython.core.display.HTML object>"}),
+            ),
+            "text/html, text/plain cannot be rendered",
+        ),
     ],
 )
 def test_outputs_that_cannot_be_rendered(tmp_path: Path, cell: object, message: str) -> None:
