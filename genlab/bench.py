@@ -224,7 +224,7 @@ def gan_item(root: Path) -> list[Item]:
     D = nn.Sequential(
         nn.Flatten(), *(nn.Linear(784, 512), leaky(), nn.Linear(512, 256), leaky()), nn.Linear(256, 1), nn.Flatten(0)
     )
-    return _game("GAN, fully connected", root, (G, D), (G, D), 28, (2.0, 3.0), steps=60, joint=True)
+    return _game("GAN, fully connected", root, (G, D), (G, D), 28, (2.0, 3.0), steps=60, once=True)
 
 
 def dcgan_item(root: Path) -> list[Item]:
@@ -271,7 +271,7 @@ def _game(
     targets: tuple[float, float],
     *,
     steps: int,
-    joint: bool = False,
+    once: bool = False,
 ) -> list[Item]:
     images = data.mnist(root=root).train.x
     if size != 28:
@@ -280,14 +280,18 @@ def _game(
 
     plain, fp32, bf16 = pairs = [copy.deepcopy(pair) for pair in (plain, lean, lean)]
 
+    def rule(net: nn.Module) -> torch.optim.Adam:
+        return adam(net, 2e-4, (0.5, 0.999))
+
     def run(pair: Pair, precision: str) -> Run:
         boost = accelerator(precision)
         own = [net.to(memory_format=torch.channels_last) for net in pair]
-        optimizers = [adam(net, 2e-4, (0.5, 0.999)) for net in own]  # without loss scaling they need no preparation
-        # share: the plain loop, too, draws one set of images a step for both players.
-        players = gan.players(
-            *boost.prepare(*own), *optimizers, noise=train.Noise(), z_dim=100, share=True, joint=joint
-        )
+        G, D = boost.prepare(*own)  # without loss scaling, optimisers need no preparation
+        if once:
+            players = [gan.player(G, D, rule(nn.ModuleList(own)), noise=train.Noise(), z_dim=100)]
+        else:
+            opt_g, opt_d = map(rule, own)
+            players = gan.players(G, D, opt_g, opt_d, noise=train.Noise(), z_dim=100, share=True)
         return lean_run(players, data.Batches(images, 64, pixels="symmetric"), boost, "D")
 
     ways = [Lean("fp32", run(fp32, "no"), targets[0]), Lean("bf16", run(bf16, "bf16"), targets[1])]
@@ -296,22 +300,25 @@ def _game(
 
 
 def plain_gan(G: nn.Module, D: nn.Module, loader: DataLoader) -> Run:
-    """A GAN as tutorials train it; the loss is D's."""
+    """A GAN as tutorials train it: G moves, and D judges the same images; the loss is D's.
+
+    Both gradients belong to the old weights: the lean ways make the same updates.
+    """
     bce = nn.BCELoss()
     opt_d, opt_g = (torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (D, G))
 
     def run(steps: int) -> float:
         for x, _ in islice(loader, steps):
             real, fake = torch.ones(len(x)), torch.zeros(len(x))
-            opt_d.zero_grad()
-            made = G(torch.randn(len(x), 100))
-            loss_d = bce(torch.sigmoid(D(x)), real) + bce(torch.sigmoid(D(made.detach())), fake)
-            loss_d.backward()
-            opt_d.step()
             opt_g.zero_grad()
+            made = G(torch.randn(len(x), 100))
             loss_g = bce(torch.sigmoid(D(made)), real)
             loss_g.backward()
             opt_g.step()
+            opt_d.zero_grad()
+            loss_d = bce(torch.sigmoid(D(x)), real) + bce(torch.sigmoid(D(made.detach())), fake)
+            loss_d.backward()
+            opt_d.step()
             last, _ = loss_d.item(), loss_g.item()
         return last
 

@@ -1,4 +1,4 @@
-"""Adversarial objectives, penalties, and `players()`, which builds the game for any of them.
+"""Adversarial objectives, penalties, and `players()`, which builds the game for any of them (`player()`: in one pass).
 
 Objectives take logits, always (real, fake), and return a 0-d loss: a mean over the real batch plus a mean over the fake
 batch, which may differ in size. Penalties return one value per example. σ is the logistic function; −log σ(a) =
@@ -184,9 +184,8 @@ def augment(x: Tensor, *, shift: float = 0.125, cutout: float = 0.25, brightness
     rows, columns = torch.arange(h, device=device).view(1, h, 1), torch.arange(w, device=device).view(1, 1, w)
     if shift:
         limit = torch.tensor([shift * h, shift * w], device=device).round()
-        dy, dx = (
-            ((2 * limit + 1) * torch.rand(n, 2, device=device)).floor().sub(limit).long().view(n, 2, 1, 1).unbind(1)
-        )
+        offset = ((2 * limit + 1) * torch.rand(n, 2, device=device)).floor() - limit
+        dy, dx = offset.long().view(n, 2, 1, 1).unbind(1)
         y, z = rows + dy, columns + dx
         inside = ((y >= 0) & (y < h) & (z >= 0) & (z < w))[:, None]
         x = x[torch.arange(n, device=device).view(n, 1, 1), :, y.clamp(0, h - 1), z.clamp(0, w - 1)].permute(0, 3, 1, 2)
@@ -260,7 +259,7 @@ def players(
         raise ValueError(f"smooth={smooth} goes with minimax and nonsaturating, but the objective is {objective!r}")
     if share and (n_critic != 1 or accumulate != 1):
         raise ValueError(f"share=True goes with one batch a step, not with {n_critic=} and {accumulate=}")
-    if joint and any(isinstance(module, _BatchNorm) for module in D.modules()):
+    if joint and _mixes(D):
         raise ValueError("joint=True would normalise real and generated images together: take BatchNorm out of D")
     loss = OBJECTIVES[objective]
     made: list[Tensor] = []  # by G's move, for D's
@@ -306,10 +305,71 @@ def players(
         fake = judge(images, y)
         return loss.g(judge(x, y), fake) if loss.paired else loss.g(fake)
 
-    after = (lambda: clip_weights(D, clip_d)) if clip_d is not None else None
+    after = None if clip_d is None else lambda: clip_weights(D, clip_d)
     schedule_d, schedule_g = schedules or (None, None)
-    players = [
-        Player("D", D, d_loss, opt_d, n_critic, accumulate, clip, schedule_d, after),
-        Player("G", G, g_loss, opt_g, 1, accumulate, clip, schedule_g),
-    ]
-    return players[::-1] if share else players
+    d = Player("D", D, d_loss, opt_d, n_critic, accumulate, clip, schedule_d, after)
+    g = Player("G", G, g_loss, opt_g, 1, accumulate, clip, schedule_g)
+    return [g, d] if share else [d, g]
+
+
+def player(
+    G: nn.Module,
+    D: nn.Module,
+    optimizer: Optimizer,
+    *,
+    noise: Noise,
+    z_dim: int,
+    objective: str = "nonsaturating",
+    clip: float | None = None,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+) -> Player:
+    """Both players' moves from one pass through each network: the updates of `players(share=True)`, in less time.
+
+    Both gradients are those at the old weights. One backward pass of D's loss serves both: it brings ∂L_D/∂f · ∇f to a
+    generated image, f its logit. G needs ∂L_G/∂f · ∇f, so every image's gradient is multiplied by their ratio. It is
+    −1 for the zero-sum games, a gradient reversal (Ganin and Lempitsky 2015), and −e^(−f) for the non-saturating loss.
+
+    Args:
+        D: judges every image alone, so it must not have BatchNorm; it sees real and generated images in one batch.
+        optimizer: over the weights of both; groups of its parameters may have their own learning rates.
+        noise: source of z.
+        z_dim: length of z.
+        objective: "nonsaturating", "minimax" or "wasserstein"; for the others the ratio may be 0/0.
+        clip: largest norm of the gradient of both networks together.
+        schedule: learning-rate schedule.
+
+    Returns:
+        A player whose loss is D's.
+
+    Raises:
+        ValueError: the objective is another one, or D has BatchNorm.
+    """
+    if objective not in RATIOS:
+        raise ValueError(f"{objective!r} cannot move both at once; known are {', '.join(RATIOS)}; use gan.players")
+    if _mixes(D):
+        raise ValueError("BatchNorm in D mixes the images' gradients: take it out, or use gan.players(share=True)")
+
+    def loss(batch: Tensor | Batch, step: int) -> Tensor:
+        x, y = unpack(batch)
+        labels = () if y is None else (y,)
+        images = G(noise.normal(len(x), z_dim), *labels)
+        real, fake = D(torch.cat([x, images]), *(torch.cat([v, v]) for v in labels)).chunk(2)
+        if images.requires_grad:
+            ratio = RATIOS[objective](fake.detach()).view(-1, *[1] * (images.ndim - 1))
+            images.register_hook(lambda gradient: gradient * ratio)
+        return OBJECTIVES[objective].d(real, fake)
+
+    return Player("D", nn.ModuleList([G, D]), loss, optimizer, clip=clip, schedule=schedule)
+
+
+# (∂L_G/∂f) / (∂L_D/∂f) at the logits f of generated images. Beyond e⁶⁰ the product with ∂L_D/∂f would underflow.
+RATIOS: dict[str, Callable[[Tensor], Tensor]] = {
+    "nonsaturating": lambda f: -torch.exp((-f).clamp(max=60)),
+    "minimax": lambda f: -torch.ones_like(f),
+    "wasserstein": lambda f: -torch.ones_like(f),
+}
+
+
+def _mixes(D: nn.Module) -> bool:
+    """Whether what D says of an image depends on the others in its batch."""
+    return any(isinstance(module, _BatchNorm) for module in D.modules())

@@ -138,7 +138,7 @@ def train(
         start: steps made before, in a resumed run.
 
     Raises:
-        ValueError: no players, two of one name, a loss that is not 0-d, or the batches ran out.
+        ValueError: no players, two of one name, a loss that is not 0-d or reaches no weight, or the batches ran out.
         Diverged: a loss or a gradient is NaN or infinite; the message names step and player. The weights are those
             before the move that failed.
     """
@@ -162,7 +162,7 @@ def train(
                     parameter.requires_grad_(True)
                 for j in range(player.moves):
                     own = drawn[j * player.accumulate : (j + 1) * player.accumulate]
-                    losses[player.name] = _move(player, own, step, accelerator)
+                    losses[player.name] = _move(player, learned[player.name], own, step, accelerator)
             for parameter in everything:  # the caller gets modules as they were
                 parameter.requires_grad_(True)
             yield step, losses
@@ -171,7 +171,7 @@ def train(
             parameter.requires_grad_(True)
 
 
-def _move(player: Player, batches: list[Tensor | Batch], step: int, accelerator: Any) -> float:
+def _move(player: Player, learned: list[Any], batches: list[Any], step: int, accelerator: Any) -> float:
     """One optimiser step on the mean gradient over `batches`; the mean loss."""
     player.optimizer.zero_grad(set_to_none=True)
     total = 0.0
@@ -188,12 +188,15 @@ def _move(player: Player, batches: list[Tensor | Batch], step: int, accelerator:
                 raise Diverged(f"the loss of {player.name} is {value} at step {step}")
             total += value / len(batches)
             (accelerator.backward if accelerator else Tensor.backward)(loss / len(batches))
-    learned = [p for p in player.module.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
-    if not norm.isfinite():  # a finite loss may have such a gradient, as the square root has at 0
-        raise Diverged(f"the gradient of {player.name} has norm {norm.item()} at step {step}")
-    if player.clip is not None:
-        nn.utils.clip_grads_with_norm_(learned, player.clip, norm)
+    gradients = [p.grad for p in learned if p.grad is not None]
+    if not gradients:
+        raise ValueError(f"the loss of {player.name} does not depend on any weight of its module")
+    clip = player.clip  # without it a sum will do: no NaN or infinity escapes it, and it takes half the time of a norm
+    size = torch.stack([g.sum() for g in gradients]).sum() if clip is None else nn.utils.get_total_norm(gradients)
+    if not size.isfinite():  # a finite loss may have such a gradient, as the square root has at 0
+        raise Diverged(f"the gradient of {player.name} is NaN or infinite at step {step}")
+    if clip is not None:
+        nn.utils.clip_grads_with_norm_(learned, clip, size)
     player.optimizer.step()
     if player.schedule is not None:
         player.schedule.step()

@@ -132,6 +132,10 @@ def test_losses_of_the_whole_game(objective: str, classes: int | None) -> None:
     noise = noise_on_the_gpu()
     players = gan.players(G, D, opt_g, opt_d, noise=noise, z_dim=5, objective=objective, **options)
     batch = images() if classes is None else data.Batch(images(), labels())
+    if objective in gan.RATIOS:
+        both = nn.ModuleList([G, D])
+        optimizer = torch.optim.SGD(both.parameters(), lr=0.1)
+        players.append(gan.player(G, D, optimizer, noise=noise, z_dim=5, objective=objective))
     assert devices([player.loss(batch, 1) for player in players]) == {"cuda"}
 
 

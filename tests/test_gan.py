@@ -1,5 +1,6 @@
 """Objectives against the theory of the game, penalties on critics of known gradient, the players move by move."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -365,6 +366,10 @@ class Game:
     def players(self, **options: Any) -> list[train.Player]:
         return gan.players(self.G, self.D, self.opt_g, self.opt_d, noise=train.Noise(5), z_dim=3, **options)
 
+    def player(self, **options: Any) -> train.Player:
+        optimizer = torch.optim.SGD([*self.G.parameters(), *self.D.parameters()], lr=0.1)
+        return gan.player(self.G, self.D, optimizer, noise=train.Noise(5), z_dim=3, **options)
+
     def batches(self, n: int = 6) -> Iterator[Tensor | Batch]:
         while True:
             x = torch.rand(n, 1, 4, 4)
@@ -530,6 +535,92 @@ def test_a_joint_pass_is_refused_to_a_discriminator_that_mixes_examples() -> Non
     game.D = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 1), nn.Flatten(0))
     with pytest.raises(ValueError, match=r"joint=True would normalise.*take BatchNorm out of D"):
         game.players(joint=True)
+
+
+BOTH = ["nonsaturating", "minimax", "wasserstein"]
+
+
+@pytest.mark.parametrize("classes", [None, 4])
+@pytest.mark.parametrize("objective", BOTH)
+def test_one_pass_makes_the_moves_of_both_at_the_old_weights(objective: str, classes: int | None) -> None:
+    """The gradients and D's loss, against both losses written out."""
+    game, entry = Game(classes), OBJECTIVES[objective]
+    batch = next(game.batches())
+    x, y = (batch.x, (batch.y,)) if isinstance(batch, Batch) else (batch, ())
+    images = game.G(train.Noise(5).normal(6, 3), *y)
+    loss = entry.d(game.D(x, *y), game.D(images.detach(), *y))
+    expected_d = torch.autograd.grad(loss, list(game.D.parameters()))
+    expected_g = torch.autograd.grad(entry.g(game.D(images, *y)), list(game.G.parameters()))
+    ((_, losses),) = train.train([game.player(objective=objective)], iter([batch]), 1)
+    assert losses == {"D": pytest.approx(loss.item())}
+    for module, expected in ((game.D, expected_d), (game.G, expected_g)):
+        for parameter, gradient in zip(module.parameters(), expected, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_one_pass_and_shared_images_train_to_the_same_weights() -> None:
+    game = Game()
+    other = copy.deepcopy(game)
+    batches = [torch.rand(6, 1, 4, 4) for _ in range(20)]
+    other_players = gan.players(
+        other.G,
+        other.D,
+        *(torch.optim.SGD(m.parameters(), lr=0.1) for m in (other.G, other.D)),
+        noise=train.Noise(5),
+        z_dim=3,
+        share=True,
+    )
+    for players in ([game.player()], other_players):
+        list(train.train(players, iter(batches), 20))
+    for own, expected in zip((*weights(game.G), *weights(game.D)), (*weights(other.G), *weights(other.D)), strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_pass_calls_each_network_once_with_labels_and_all_images() -> None:
+    game = Game(4)
+    game.G, game.D = Spy(game.G), Spy(game.D)
+    batch = next(game.batches())
+    assert isinstance(batch, Batch)
+    list(train.train([game.player()], iter([batch]), 1))
+    assert len(game.G.seen) == 1 and torch.equal(game.G.seen[0][1], batch.y)
+    ((images, labels),) = game.D.seen
+    assert torch.equal(images[:6], batch.x) and torch.equal(labels, torch.cat([batch.y, batch.y]))
+
+
+class Apply(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.forward = function  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("logit", [-200.0, -50.0, 0.0, 50.0, 200.0])
+def test_one_pass_gives_g_its_gradient_whatever_d_thinks(logit: float) -> None:
+    """d softplus(−f) / df = −σ(−f); below −60 the gradient fades, where σ(f) has left what float32 can divide by."""
+    shift = nn.Parameter(torch.zeros(1, 1))
+    G, D = Apply(lambda z: z * 0 + shift), Apply(lambda v: v.flatten() + logit)
+    player = gan.player(G, D, torch.optim.SGD([shift], 1.0), noise=train.Noise(), z_dim=1)
+    player.loss(torch.zeros(4, 1), 1).backward()
+    expected = -torch.sigmoid(torch.tensor(-logit)).item()
+    assert shift.grad is not None
+    assert shift.grad.item() == pytest.approx(expected if logit > -60 else 0.0, rel=1e-4, abs=1e-30)
+
+
+def test_one_pass_is_refused_where_the_ratio_of_the_gradients_is_not_known() -> None:
+    game = Game()
+    with pytest.raises(ValueError, match=r"'hinge' cannot move both at once; known are nonsaturating, .*gan\.players"):
+        game.player(objective="hinge")
+    game.D = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match=r"BatchNorm in D mixes .* use gan\.players\(share=True\)"):
+        game.player()
+
+
+def test_one_pass_clips_both_gradients_together() -> None:
+    game = Game()
+    list(train.train([game.player(clip=1e-3)], game.batches(), 1))
+    own = [p.grad.flatten() for module in (game.G, game.D) for p in module.parameters() if p.grad is not None]
+    assert torch.cat(own).norm().item() == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_all_that_the_discriminator_sees_is_augmented() -> None:

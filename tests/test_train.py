@@ -252,9 +252,16 @@ def test_a_gradient_that_is_not_finite_stops_before_the_move(clip: float | None)
     """√w at w = 0 is finite and its derivative is not."""
     module = Weight(0.0)
     one = player(module, lambda batch, step: module.w.sqrt(), clip=clip)
-    with pytest.raises(Diverged, match=r"^the gradient of P has norm inf at step 1$"):
+    with pytest.raises(Diverged, match=r"^the gradient of P is NaN or infinite at step 1$"):
         list(train.train([one], numbers(), 9))
     assert module.w.item() == 0.0
+
+
+def test_a_loss_that_reaches_no_weight_of_its_player_is_refused() -> None:
+    elsewhere = Weight(1.0)
+    one = player(Weight(1.0), lambda batch, step: elsewhere.w.square())
+    with pytest.raises(ValueError, match="the loss of P does not depend on any weight"):
+        list(train.train([one], numbers(), 1))
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
