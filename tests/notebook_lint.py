@@ -1,6 +1,7 @@
 """Rules that every notebook keeps: each is a function from a notebook to its faults."""
 
 import re
+import symtable
 from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
@@ -135,6 +136,33 @@ def exercises_are_those_of_the_course(notebook: NotebookNode) -> list[str]:
     return faults
 
 
+def live_figures_keep_their_names(notebook: NotebookNode) -> list[str]:
+    """What a slider calls must not read names that a later cell assigns: readers run all cells, then move it."""
+    tables = [symtable.symtable(cell.source, "cell", "exec") for cell in code(notebook)]
+    functions: dict[str, symtable.SymbolTable] = {}
+    faults = []
+    for i, cell in enumerate(code(notebook)):
+        functions |= {table.get_name(): table for table in tables[i].get_children()}
+        if ".observe(" not in cell.source:
+            continue
+        read: set[str] = set()
+        ahead = set().union(*map(names_read, tables[i].get_children()))
+        while ahead:
+            read |= ahead
+            called = [functions[name] for name in ahead if name in functions]
+            ahead = set().union(*map(names_read, called)) - read
+        for table in tables[i + 1 :]:
+            assigned = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+            faults += [f"a live figure reads {name}, which a later cell assigns" for name in sorted(assigned & read)]
+    return faults
+
+
+def names_read(function: symtable.SymbolTable) -> set[str]:
+    """The global names that a function, or one inside it, reads."""
+    own = {symbol.get_name() for symbol in function.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+    return own.union(*map(names_read, function.get_children()))
+
+
 RULES: list[Rule] = [
     executed_in_order,
     no_errors,
@@ -148,6 +176,7 @@ RULES: list[Rule] = [
     plain_python,
     one_imports_cell,
     short_cells,
+    live_figures_keep_their_names,
     sections_in_order,
     exercises_are_those_of_the_course,
 ]

@@ -93,6 +93,9 @@ def change(name: str, notebook: NotebookNode) -> None:
         cells[2].source = "from math import pi"
     elif name == "short_cells":
         cells[2].source = "x = 1\n" * 21
+    elif name == "live_figures_keep_their_names":
+        cells[2].source = "a = 1\n\n\ndef f():\n    return a\n\n\nslider.observe(lambda change: f())"
+        cells[3].source += "\na = 2"
     elif name == "sections_in_order":
         cells[-1].source = END.replace("## Exercises", "## Problems")
     elif name == "exercises_are_those_of_the_course":
