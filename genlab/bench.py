@@ -251,7 +251,7 @@ def dcgan_item(root: Path) -> list[Item]:
     lean_G.load_state_dict(G.state_dict())
     blocks = [m for i, o in pairwise((1, 16, 32, 64, 128)) for m in down(i, o)]
     D = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128 * 2 * 2, 1), nn.Flatten(0))
-    return _game("DCGAN 32x32", root, (G, D), (lean_G, D), 32, (1.6, 3.0), steps=4)
+    return _game("DCGAN 32x32", root, (G, D), (lean_G, D), 32, (1.6, 3.0), steps=8)
 
 
 def leaky() -> nn.Module:
