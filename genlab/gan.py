@@ -312,6 +312,14 @@ def players(
     return [g, d] if share else [d, g]
 
 
+# (∂L_G/∂f) / (∂L_D/∂f) at the logits f of generated images; bounded, since ∂L_D/∂f vanishes where it overflows.
+RATIOS: dict[str, Callable[[Tensor], Tensor]] = {
+    "nonsaturating": lambda f: -torch.exp((-f).clamp(max=60)),
+    "minimax": lambda f: -torch.ones_like(f),
+    "wasserstein": lambda f: -torch.ones_like(f),
+}
+
+
 def player(
     G: nn.Module,
     D: nn.Module,
@@ -328,6 +336,7 @@ def player(
     Both gradients are those at the old weights. One backward pass of D's loss serves both: it brings ∂L_D/∂f · ∇f to a
     generated image, f its logit. G needs ∂L_G/∂f · ∇f, so every image's gradient is multiplied by their ratio. It is
     −1 for the zero-sum games, a gradient reversal (Ganin and Lempitsky 2015), and −e^(−f) for the non-saturating loss.
+    That is bounded by e⁶⁰: a generator whose images D gives logits below −60 learns less from them than it should.
 
     Args:
         D: judges every image alone, so it must not have BatchNorm; it sees real and generated images in one batch.
@@ -360,14 +369,6 @@ def player(
         return OBJECTIVES[objective].d(real, fake)
 
     return Player("D", nn.ModuleList([G, D]), loss, optimizer, clip=clip, schedule=schedule)
-
-
-# (∂L_G/∂f) / (∂L_D/∂f) at the logits f of generated images. Beyond e⁶⁰ the product with ∂L_D/∂f would underflow.
-RATIOS: dict[str, Callable[[Tensor], Tensor]] = {
-    "nonsaturating": lambda f: -torch.exp((-f).clamp(max=60)),
-    "minimax": lambda f: -torch.ones_like(f),
-    "wasserstein": lambda f: -torch.ones_like(f),
-}
 
 
 def _mixes(D: nn.Module) -> bool:

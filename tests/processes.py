@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from genlab import recipes, train
+from genlab import data, gan, nets, recipes, train
 from genlab.settings import GANSettings, Settings, VAESettings
 
 # Adam divides small gradients by their size, which turns their rounding errors into moves: the rates are small ones.
@@ -28,6 +29,24 @@ RUNS: dict[str, Settings] = {
 def main(folder: Path) -> None:
     for recipe, settings in RUNS.items():
         recipes.RECIPES[recipe].fit(type(settings)(**{**vars(settings), "out": str(folder / recipe)}))
+    at_once(folder / "at_once.safetensors")
+
+
+def at_once(path: Path) -> None:
+    """Twenty steps of both players in one pass, and the weights that they end with."""
+    accelerator = Accelerator(cpu=True)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    train.seed_everything(0)
+    G, D = nets.MLPDecoder(4, width=32, output=nn.Tanh()), nets.MLPDiscriminator(width=32)
+    both = nn.ModuleList([G, D])
+    optimizer = torch.optim.Adam(both.parameters(), lr=1e-4, betas=(0.5, 0.999))
+    batches = data.Batches(data.digits().train.x, 16, pixels="symmetric", rank=rank, world=world)
+    noise = train.Noise(rank=rank, world=world)
+    player = gan.player(*accelerator.prepare(G, D), optimizer, noise=noise, z_dim=4, clip=50.0)
+    for _ in train.train([player], batches, 20, accelerator):
+        pass
+    if accelerator.is_main_process:
+        save_file(both.state_dict(), path)
 
 
 def diverge(rank: int, accelerator: Accelerator) -> None:

@@ -64,7 +64,10 @@ def checkpoint(folder: Path, step: int) -> dict[str, Tensor]:
 
 
 def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
-    """Twenty steps of a VAE and of WGAN-GP, with clipping and accumulation: weights, averages and optimisers."""
+    """Twenty steps of a VAE and of WGAN-GP, with clipping and accumulation: weights, averages and optimisers.
+
+    Twenty steps, too, of a GAN whose players move at once: weights.
+    """
     command = next(c for c in COMMANDS if "--multi_gpu" in c)
     program = [HERE / "processes.py", tmp_path / "two"]
     (said,) = run(launcher(command, program, num_processes="2", main_process_port=free_port()))
@@ -88,6 +91,8 @@ def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
         histories = [(tmp_path / name / recipe / "history.jsonl").read_text().splitlines() for name in ("one", "two")]
         for a, b in zip(*histories, strict=True):
             assert json.loads(b) == pytest.approx(json.loads(a), rel=1e-4)
+    one, both = (load_file(tmp_path / name / "at_once.safetensors") for name in ("one", "two"))
+    torch.testing.assert_close(both, one, atol=1e-6, rtol=0)
 
 
 def test_the_commands_for_several_machines_run(tmp_path: Path) -> None:
