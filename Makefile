@@ -3,6 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# How long OpenMP's threads spin before they sleep; genlab/machine.py says why.
+ifeq ($(OMP_WAIT_POLICY)$(KMP_BLOCKTIME),)
+export GOMP_SPINCOUNT ?= 1000
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help book serve lab test notebooks lint bench constraints clean distclean
 
@@ -16,6 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -f $(STAMP)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	@# JupyterLab's kernel waits as the targets below do, however JupyterLab is started.
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --env GOMP_SPINCOUNT 1000 >/dev/null
 	@# nbgrader is here for the tests; its menus would only puzzle readers.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyter/nbgrader >/dev/null 2>&1
 	@touch $(STAMP)
@@ -34,15 +41,15 @@ test: $(STAMP) ## run all tests, then every notebook under strict nbval
 	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval notebooks
 
 notebooks: $(STAMP) ## run all notebooks again and store their outputs
-	$(BIN)/python -m genlab.notebooks
+	$(BIN)/python -m genlab.tools.notebooks
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy genlab
 
-bench: $(STAMP) ## measure speed against the plain way
-	OMP_WAIT_POLICY=active $(BIN)/python -m genlab.bench
+bench: $(STAMP) ## measure speed against the plain way, and on a busy machine
+	$(BIN)/python -m genlab.tools.bench
 
 constraints: $(STAMP) ## pin what is installed in .venv now
 	$(BIN)/python .ci/constraints.py

@@ -4,7 +4,24 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-_MODULES = ("data", "diagnosis", "gan", "metrics", "nets", "plot", "train", "vae", "verify")
+_MODULES = (
+    "checkpoint",
+    "data",
+    "densities",
+    "diagnosis",
+    "gan",
+    "linear",
+    "metrics",
+    "nets",
+    "plot",
+    "runs",
+    "studies",
+    "train",
+    "vae",
+    "verify",
+    "vq",
+    "zoo",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,20 +1,24 @@
-"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `zoo`,
-`progress`, `teach`, `doctor`.
+"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `compare`, `doctor`, `zoo`,
+`progress`, `teach`, `gather`.
 
-Options come from the signatures of the functions below and from the fields of `genlab.settings`. Whatever imports torch
-is imported where it is used, so that help and errors come at once.
+Options come from the signatures of the functions below and from the settings of the families in `genlab.runs`. Whatever
+imports torch is imported where it is used, so that help and errors come at once.
 """
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 import genlab
-from genlab.settings import SETTINGS
+from genlab import machine, runs
+from genlab.text import say
 
 
 class Help(DefaultHelpFormatter):
@@ -37,58 +41,71 @@ class Parser(ArgumentParser):
 
 def fail(message: object, status: int = 2) -> NoReturn:
     """Say in one line what is wrong, and end."""
-    print("genlab: " + " ".join(str(message).split()), file=sys.stderr)
+    say("genlab: " + " ".join(str(message).split()), file=sys.stderr)
     raise SystemExit(status)
 
 
 def sample(source: str, *, n: int = 64, out: str = "samples.png", seed: int = 1, label: int | None = None) -> None:
-    """Draw samples from a run or from the zoo and write them as one PNG.
+    """Draw samples from a run or from the zoo: one PNG with all of them, a PNG each, or a .npy file.
 
     Args:
-        source: folder of a finished run, or a name in the zoo.
+        source: folder of a finished run, its model.safetensors, or a name in the zoo.
         n: number of samples.
-        out: the PNG.
+        out: a .png for a grid, a .npy for an array (n, c, h, w) in [0, 1], or a folder for a PNG each.
         seed: of the noise.
-        label: class of all samples, for conditional models; by default 0, 1, … 9, 0, …
+        label: class of all samples, for conditional models; by default 0, 1, … in turn.
     """
-    from genlab import evaluation, plot
-
-    if n < 1:
-        raise ValueError(f"n must be at least 1, but is {n}")
-    if Path(out).suffix.lower() != ".png" or not Path(out).absolute().parent.is_dir():
-        raise ValueError(f"out must be a .png in a folder that exists, but is {out!r}")
-    model, recipe, settings = _find(source)
-    if label is not None and not (settings.get("conditional") and 0 <= label <= 9):
-        raise ValueError(f"label={label} goes with a conditional model and lies between 0 and 9")
-    images = evaluation.samples(model, recipe, settings, n, seed=seed, label=label)
+    path = _target(out)
+    trained = _find(source)
+    images = runs.samples(trained, n, seed=seed, label=label)
     if images is None:
-        raise ValueError(f"{source} is a {recipe} that does not generate")
-    columns = min(10, n)
-    fig, ax = plot.figure(width=0.6 * columns, height=0.6 * -(-n // columns))
-    plot.images(ax, images, columns=columns)
-    Path(out).write_bytes(plot.png(fig))
-    print(out)
+        raise ValueError(f"{source} is a {trained.family} that does not generate")
+    from genlab.runs.judging import write_images
+
+    write_images(images, path)
+    say(str(path))
+
+
+def _target(out: str) -> Path:
+    """Where samples go, checked before they are drawn."""
+    path = Path(out)
+    if path.suffix.lower() in (".png", ".npy"):
+        good = path.absolute().parent.is_dir() and not path.is_dir()
+    else:
+        empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        good = bool(path.name) and not path.suffix and empty
+    if not good:
+        raise ValueError(
+            f"out must be a .png or .npy in a folder that exists, or a new or empty folder, but is {out!r}"
+        )
+    return path
 
 
 def evaluate(source: str) -> None:
     """Print the metrics of a run, or of an entry of the zoo, on the test split, as JSON.
 
     Args:
-        source: folder of a finished run, or a name in the zoo.
+        source: folder of a finished run, its model.safetensors, or a name in the zoo.
     """
-    from genlab import evaluation
-
-    model, recipe, settings = _find(source)
-    print(json.dumps(evaluation.evaluate(model, recipe, settings), indent=1, ensure_ascii=False))
-
-
-def _find(source: str) -> tuple[Any, str, dict[str, Any]]:
     from genlab import zoo
 
-    if Path(source).is_dir():
-        return zoo.load_run(source)
-    record = zoo.entry(source)
-    return zoo.load(source), record["recipe"], record["settings"]
+    trained = _find(source)
+    found = runs.evaluate(trained, zoo.judge_for(trained))
+    if not found:
+        say(
+            "genlab: no network of the zoo judges such images; write samples by genlab sample, and compare them with "
+            "real ones by genlab compare",
+            file=sys.stderr,
+        )
+    say(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _find(source: str) -> runs.Trained:
+    from genlab import zoo
+
+    if Path(source).is_dir() or Path(source).suffix == ".safetensors":
+        return runs.open_run(source)
+    return zoo.trained(source)
 
 
 def zoo_list() -> None:
@@ -96,8 +113,8 @@ def zoo_list() -> None:
     from genlab import zoo
 
     for name in zoo.names():
-        first = next(iter(zoo.entry(name)["metrics"].values()))
-        print(f"{name:14} {first['what']}: {first['value']:.4g} ({first['n']})")
+        first = next(iter(zoo.entry(name)["metrics"].values()), None)
+        say(f"{name:14} {first['what']}: {first['value']:.4g} ({first['n']})" if first else f"{name:14} no metrics")
 
 
 def zoo_card(name: str) -> None:
@@ -108,10 +125,10 @@ def zoo_card(name: str) -> None:
     """
     from genlab import zoo
 
-    print(zoo.card(name, zoo.entry(name)))
+    say(zoo.card(name, zoo.entry(name)))
 
 
-def zoo_verify(*, name: str | None = None) -> None:
+def zoo_audit(*, name: str | None = None) -> None:
     """Recompute the metrics and fail on a difference.
 
     Args:
@@ -121,15 +138,15 @@ def zoo_verify(*, name: str | None = None) -> None:
 
     wrong = []
     for one in [name] if name else zoo.names():
-        differences = zoo.verify(one)
-        print(f"{one}: {'ok' if not differences else 'DIFFERENT'}")
+        differences = zoo.audit(one)
+        say(f"{one}: {'ok' if not differences else 'DIFFERENT'}")
         wrong += differences
     if wrong:
-        print("\n".join(wrong), file=sys.stderr)
+        say("\n".join(wrong), file=sys.stderr)
         raise SystemExit(1)
 
 
-def zoo_add(run: str, name: str, *, command: str, seconds: float, limits: str) -> None:
+def zoo_add(run: str, name: str, *, command: str, seconds: float, limits: str, overwrite: bool = False) -> None:
     """Store a finished run in the zoo.
 
     Args:
@@ -138,17 +155,34 @@ def zoo_add(run: str, name: str, *, command: str, seconds: float, limits: str) -
         command: that made the run, for the card.
         seconds: that it took.
         limits: of the model, for the card.
+        overwrite: replace an entry of that name.
     """
     from genlab import zoo
 
-    print(zoo.add(run, name, command=command, seconds=seconds, limits=limits))
+    say(str(zoo.add(run, name, command=command, seconds=seconds, limits=limits, overwrite=overwrite)))
 
 
-def doctor() -> None:
-    """Show machine, devices, data and versions, and run a self-test of about ten seconds."""
-    from genlab.doctor import report
+def doctor(run: str | None = None) -> None:
+    """Show machine, devices, data and versions with a self-test; or diagnose the log of a GAN's run.
 
-    raise SystemExit(0 if report() else 1)
+    Args:
+        run: folder of a run of `genlab gan`, or its history.jsonl.
+    """
+    if run is None:
+        from genlab.tools.doctor import report
+
+        raise SystemExit(0 if report() else 1)
+    path = Path(run) if Path(run).suffix == ".jsonl" else Path(run) / "history.jsonl"
+    kind = next((name for name in runs.FAMILIES if (path.parent / f"{name}.json").exists()), None)
+    if kind not in ("gan", None):
+        raise ValueError(f"{run} is a run of genlab {kind}, which plays no game; the doctor reads those of genlab gan")
+    from genlab import diagnosis
+    from genlab.runs.settings import read_json
+
+    settings = read_json(path.parent / "gan.json") if kind else {}
+
+    found = diagnosis.diagnose(diagnosis.read(path), objective=settings.get("objective", "nonsaturating"))
+    say(str(found))
 
 
 def progress(*, reset: str | None = None, export: str | None = None, name: str = "") -> None:
@@ -167,23 +201,52 @@ def progress(*, reset: str | None = None, export: str | None = None, name: str =
         if not Path(export).absolute().parent.is_dir():
             raise ValueError(f"export must be a file in a folder that exists, but is {export!r}")
         log.export(Path(export), name=name)
-    print(export or log.text())
+    say(export or log.text())
 
 
-def teach(folder: str, *, chapter: str | None = None, notebooks: str = "notebooks") -> None:
+def teach(
+    folder: str,
+    *,
+    chapter: str | None = None,
+    notebooks: str = "notebooks",
+    solutions: bool = True,
+    exercises_only: bool = False,
+) -> None:
     """Write student notebooks, solution notebooks and an nbgrader course.
 
     Args:
         folder: new or empty.
         chapter: for example "05"; all by default.
         notebooks: the folder of the course's notebooks.
+        solutions: let students see an exercise's solution when they ask for it.
+        exercises_only: leave out everything but the imports and the exercises.
     """
     from genlab.exercises.teach import write
 
     if not Path(notebooks).is_dir():
         raise ValueError(f"{notebooks} is no folder; run this in the project's folder, or pass --notebooks")
-    for path in write(Path(folder), notebooks=Path(notebooks), chapter=chapter):
-        print(path)
+    options: dict[str, Any] = {"chapter": chapter, "solutions": solutions, "exercises_only": exercises_only}
+    for path in write(Path(folder), notebooks=Path(notebooks), **options):
+        say(str(path))
+
+
+def gather(folder: str, *, out: str = "class.csv") -> None:
+    """Gather what learners exported by `genlab progress --export` into one table.
+
+    Args:
+        folder: of the exported .json files.
+        out: the table, a .csv for a spreadsheet.
+    """
+    from genlab.exercises import log
+
+    path = Path(out)
+    if path.suffix.lower() != ".csv" or path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"out must be a .csv in a folder that exists, but is {out!r}")
+    learners, refused = log.gather(Path(folder))
+    for line in refused:
+        say(f"genlab: left out: {line}", file=sys.stderr)
+    log.write_table(learners, path)
+    say(f"{out}: {len(learners)} learners")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -191,15 +254,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "progress": progress,
     "teach": teach,
+    "gather": gather,
     "doctor": doctor,
 }
-ZOO: dict[str, Callable[..., None]] = {"list": zoo_list, "card": zoo_card, "verify": zoo_verify, "add": zoo_add}
-RECIPE_HELP = {
-    "vae": "train a variational autoencoder",
-    "vqvae": "train a VQ-VAE",
-    "gan": "train a generative adversarial network",
-    "classifier": "train the feature classifier",
-}
+ZOO: dict[str, Callable[..., None]] = {"list": zoo_list, "card": zoo_card, "audit": zoo_audit, "add": zoo_add}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -207,18 +265,19 @@ def main(arguments: list[str] | None = None) -> None:
 
     Wrong input ends in one line and exit status 2, with nothing written; a run that diverges in one line and status 1.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    machine.spin_little(os.environ)
+    arguments = _with_values(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="genlab", description=genlab.__doc__)
     parser.add_argument("--version", action="version", version=f"genlab {genlab.__version__}")
     commands = parser.add_subcommands(dest="command", required=True)
     chosen = arguments[0] if arguments else None
-    for name, text in RECIPE_HELP.items():
+    for name, text in runs.FAMILIES.items():
         # Building one takes longer than all else, so only the one that is asked for is built.
-        commands.add_subcommand(name, _recipe_parser(name) if chosen == name else Parser(), help=text)
+        commands.add_subcommand(name, _run_parser(name) if chosen == name else Parser(), help=text)
     for name, function in COMMANDS.items():
         commands.add_subcommand(name, _function_parser(function), help=_first_line(function))
     zoo_parser = Parser(description="Small trained weights, offline, by name.")
-    commands.add_subcommand("zoo", zoo_parser, help="list, show, verify or add trained weights")
+    commands.add_subcommand("zoo", zoo_parser, help="list, show, audit or add trained weights")
     actions = zoo_parser.add_subcommands(dest="action", required=True)
     for name, function in ZOO.items():
         actions.add_subcommand(name, _function_parser(function), help=_first_line(function))
@@ -228,25 +287,45 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
-        fail("interrupted; a training run goes on by --resume true", 130)
+        fail("interrupted; a training run goes on by --resume", 130)
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """A switch without a value is on: `--resume` is `--resume true`."""
+    switches = {f"--{name}" for name in _switches(arguments[0] if arguments else "")}
+    found = list(arguments)
+    for i in reversed(range(len(found))):
+        following = found[i + 1].lower() if i + 1 < len(found) else ""
+        if found[i] in switches and not re.fullmatch("true|false|yes|no|0|1|on|off", following):
+            found.insert(i + 1, "true")
+    return found
+
+
+def _switches(command: str) -> set[str]:
+    """The options of a command that are true or false."""
+    if command in runs.FAMILIES:
+        return {one.name for one in fields(runs.family(command).settings) if one.type in (bool, "bool")}
+    functions = ZOO.values() if command == "zoo" else [COMMANDS[command]] if command in COMMANDS else []
+    return {name for function in functions for name, kind in function.__annotations__.items() if kind is bool}
 
 
 def _run(command: str, given: dict[str, Any] | None) -> None:
     given = given or {}
-    if command in SETTINGS:
+    if command in runs.FAMILIES:
         given.pop("config", None)
-        _fit(command, SETTINGS[command](**given))
+        found = runs.family(command)
+        _fit(found, found.settings(**given))
     elif command == "zoo":
         ZOO[given["action"]](**(given[given["action"]] or {}))
     else:
         COMMANDS[command](**given)
 
 
-def _fit(command: str, settings: Any) -> None:
-    from genlab import recipes, train
+def _fit(found: runs.Family, settings: Any) -> None:
+    from genlab import train
 
     try:
-        print(recipes.RECIPES[command].fit(settings))
+        say(str(found.fit(settings)))
     except train.Diverged as error:
         fail(error, 1)
 
@@ -257,13 +336,16 @@ def _first_line(function: Callable[..., None]) -> str:
 
 def _function_parser(function: Callable[..., None]) -> Parser:
     parser = Parser(description=_first_line(function))
+    if function is doctor:  # an optional place, which a signature cannot say
+        parser.add_argument("run", nargs="?", help="folder of a run of `genlab gan`, or its history.jsonl")
+        return parser
     parser.add_function_arguments(function, as_positional=True)
     return parser
 
 
-def _recipe_parser(name: str) -> Parser:
+def _run_parser(name: str) -> Parser:
     """Options from the settings' fields; the JSON file that a run leaves gives other defaults, to repeat the run."""
-    settings = SETTINGS[name]
+    settings = runs.family(name).settings
     parser = Parser(usage=f"genlab {name} [options]", description=(settings.__doc__ or "").splitlines()[0])
     parser.add_argument("--config", action="config", help=f"{name}.json of a run to repeat; later options override it")
     parser.add_class_arguments(settings, as_group=False)

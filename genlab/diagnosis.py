@@ -13,22 +13,31 @@ The log alone cannot tell these apart, and `diagnose` does not try:
 - BatchNorm in D, and a D that knows its training examples by heart: `d_test` differs from `d_real` in both;
 - D in evaluation mode, unless it has BatchNorm, and a healthy game;
 - a good generator of the wrong thing (copies, a missing class) and a good generator.
+
+The rules are for the non-saturating objective; for others some are silent (`MEANT_FOR`): those on D's answers, accuracy
+or loss need log-odds, as "minimax" has too, and "mixed BatchNorm" is told by a bound on -E log D, which G minimises.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genlab.gan.objectives import find_objective
+from genlab.nets.common import evaluating
+
 GAME = ("step", "loss_d", "loss_g", "d_real", "d_fake", "accuracy")
 SAMPLES = ("spread", "distance", "move", "low", "high", "data_low", "data_high")
 NEEDED = (*GAME, *SAMPLES)
 OPTIONAL = ("d_test", "leak", "mode_gap")
 FEWEST = 8  # checks
+Log = Mapping[str, np.ndarray]
 
 # ------------------------------------------------------------------------------------------------------ what to measure
 
@@ -75,14 +84,12 @@ class Vitals:
         own = torch.pdist(made).mean()
         moved = made - (made if self.last is None else self.last)
         self.last = made
+        ends = {"low": made.min(), "high": made.max(), "data_low": self.real.min(), "data_high": self.real.max()}
         found = {
             "spread": own / self.unit,
             "distance": (2 * torch.cdist(made, self.real).mean() - own - self.unit) / self.unit,
             "move": moved.norm(dim=1).mean() / self.unit,
-            "low": made.min(),
-            "high": made.max(),
-            "data_low": self.real.min(),
-            "data_high": self.real.max(),
+            **ends,
             "mode_gap": (made - other).norm(dim=1).mean() / self.unit,
             "d_test": _run(self.D, self.held_out, False).sigmoid().mean(),
         }
@@ -90,21 +97,17 @@ class Vitals:
 
 
 def _run(net: nn.Module, x: Tensor, training: bool) -> Tensor:
-    """net(x) in a mode; modes, running statistics and random numbers are put back."""
-    modes = {module: module.training for module in net.modules()}
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):  # dropout draws
-        out = net.train(training)(x)
-    for name, buffer in net.named_buffers():
-        buffer.copy_(buffers[name])
-    for module, mode in modes.items():
-        module.training = mode
-    return out
+    """net(x) in a mode; modes, running statistics and random numbers are put back, also after an exception."""
+    before = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    try:
+        with evaluating(net), torch.random.fork_rng([x.device] if x.is_cuda else []):  # dropout draws
+            return net.train(training)(x)
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
 # ------------------------------------------------------------------------------------------------------------ the signs
-
-Log = Mapping[str, np.ndarray]
 
 
 def late(values: np.ndarray) -> float:
@@ -133,6 +136,7 @@ def rhythm(values: np.ndarray) -> float:
 
 
 COIN = 2 * math.log(2)  # what D pays that always answers one half
+OFF_SCALE = "the data's distance from [-1, 1]"
 BEHIND = "-log of D's mean answer on samples, minus G's loss"
 # What is computed from a log, and what it is in words.
 SIGNS: dict[str, tuple[Callable[[Log], Any], str]] = {
@@ -141,10 +145,7 @@ SIGNS: dict[str, tuple[Callable[[Log], Any], str]] = {
     "accuracy": (lambda h: late(h["accuracy"]), "D's accuracy"),
     "loss_d": (lambda h: late(h["loss_d"]), "D's loss"),
     "peak": (lambda h: h["loss_d"].max(), "the largest loss of D"),
-    "off_scale": (
-        lambda h: max(abs(h["data_low"] + 1).max(), abs(h["data_high"] - 1).max()),
-        "the data's distance from [-1, 1]",
-    ),
+    "off_scale": (lambda h: abs(np.stack([h["data_low"] + 1, h["data_high"] - 1])).max(), OFF_SCALE),
     "mismatch": (mismatch, "the part of the data's range that samples miss or exceed"),
     "mode_gap": (lambda h: late(h["mode_gap"]), "the distance of G's samples in its two modes"),
     "blindness": (
@@ -162,6 +163,11 @@ SIGNS: dict[str, tuple[Callable[[Log], Any], str]] = {
     "swing": (lambda h: logit(h["d_fake"])[len(h["d_fake"]) // 3 :].std(), "the swing of D's logit on samples"),
     "rhythm": (lambda h: rhythm(logit(h["d_fake"])), "the least autocorrelation of that logit"),
 }
+
+# The objectives under which a sign means what the rules take it to mean; one that is not named here holds for all.
+LOG_ODDS = ("nonsaturating", "minimax")
+MEANT_FOR: dict[str, tuple[str, ...]] = {"contradiction": ("nonsaturating",)}
+MEANT_FOR |= dict.fromkeys(("accuracy", "loss_d", "peak", "blindness", "swing", "rhythm"), LOG_ODDS)
 
 # ------------------------------------------------------------------------------------------------------------ the rules
 
@@ -280,6 +286,7 @@ class Diagnosis:
         remedy: what to try first.
         also: names of rules further down that apply as well.
         untested: names of rules whose signals are not in the log.
+        silent: names of rules that do not hold for the objective.
     """
 
     name: str
@@ -288,45 +295,72 @@ class Diagnosis:
     remedy: str = "Look at the samples, train for longer, and log what is not in the log yet."
     also: tuple[str, ...] = ()
     untested: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [self.name, *(f"  {line}" for line in self.evidence), f"  Why: {self.why}", f"  Try: {self.remedy}"]
         lines += [f"  Also: {', '.join(self.also)}"] if self.also else []
         lines += [f"  Not tested, for want of signals: {', '.join(self.untested)}"] if self.untested else []
+        lines += [f"  Not valid for this objective: {', '.join(self.silent)}"] if self.silent else []
         return "\n".join(lines)
 
 
-def diagnose(history: Sequence[Mapping[str, float]] | Mapping[str, Any]) -> Diagnosis:
+def diagnose(history: Any, objective: str = "nonsaturating") -> Diagnosis:
     """Name the failure of a GAN from its log alone: the first of `RULES` that applies, else "healthy" or "not sure".
 
     Args:
-        history: a dict for each check, or a dict of columns, where a number stands for a constant column. `NEEDED`
-            columns: step; the losses loss_d and loss_g; d_real, d_fake and accuracy, D's mean answers and accuracy in
-            its own move; and what `Vitals.check` gives. `OPTIONAL` ones allow more rules: d_test, mode_gap, and leak,
-            the `gradient_norm` of G after D's backward. Others are ignored. Checks may stand in any order.
+        history: a dict for each check, a dict of columns (a number is a constant one), or a DataFrame. `NEEDED`: step;
+            loss_d and loss_g; d_real, d_fake and accuracy, D's mean answers and accuracy in its own move; and what
+            `Vitals.check` gives. `OPTIONAL` columns allow more rules: d_test, mode_gap, and leak, the `gradient_norm`
+            of G after D's backward. Others are ignored. Checks may stand in any order.
+        objective: the name of the game's objective; rules that do not hold for it are silent, see above.
 
     Raises:
-        ValueError: columns are missing, of unequal length, not numbers or too short, or a step occurs twice.
+        ValueError: columns are missing, unequal, no numbers or too short, a step is twice there; unknown objective.
     """
+    find_objective(objective)
     log = _columns(history)
-    evidence, untested = [], []
+    evidence, untested, silent = [], [], []
     for rule in (*RULES, HEALTHY):
+        tests = [test for test in rule.tests if objective in MEANT_FOR.get(test[0], (objective,))]
+        if len(tests) < len(rule.tests) and rule is not HEALTHY:
+            silent.append(rule.name)
+            continue
         try:
-            evidence.append((rule, _evidence(rule, log)))
+            evidence.append((rule, _evidence(tests, log)))
         except KeyError:  # an optional column
             untested.append(rule.name)
     applies = [(rule, lines) for rule, lines in evidence if lines]
     if not applies:
-        return Diagnosis("not sure", untested=tuple(untested))
+        return Diagnosis("not sure", untested=tuple(untested), silent=tuple(silent))
     (rule, lines), *others = applies
     also = {other.name: None for other, _ in others if other.name not in (rule.name, HEALTHY.name)}
-    return Diagnosis(rule.name, lines, rule.why, rule.remedy, tuple(also), tuple(untested))
+    return Diagnosis(rule.name, lines, rule.why, rule.remedy, tuple(also), tuple(untested), tuple(silent))
 
 
-def _evidence(rule: Rule, log: Log) -> tuple[str, ...]:
+def read(path: str | Path) -> list[dict[str, Any]]:
+    """The checks in the history.jsonl of a run, or of the run in this folder: the rows that have vitals beside losses.
+
+    Raises:
+        ValueError: there is no such file, a line other than the last is no JSON, or no row has vitals.
+    """
+    path = Path(path) / "history.jsonl" if Path(path).is_dir() else Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no {path}; give the folder of a run of a GAN, or its history.jsonl")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:  # the last line may be cut, in a run that goes on or was ended
+        rows = [json.loads(line) for i, line in enumerate(lines, 1) if i < len(lines) or line.endswith("}")]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has a line that is no JSON: {error}; mend it or take it out") from error
+    if found := [row for row in rows if all(name in row for name in SAMPLES)]:
+        return found
+    raise ValueError(f"no row of {path} has vitals, {', '.join(SAMPLES)}; log Vitals(…).check() in training")
+
+
+def _evidence(tests: Sequence[tuple[str, str, float]], log: Log) -> tuple[str, ...]:
     """The tests in words, with values, when all of them hold; else nothing."""
     lines = []
-    for sign, side, bound in rule.tests:
+    for sign, side, bound in tests:
         measure, words = SIGNS[sign]
         with np.errstate(divide="ignore", invalid="ignore"):  # data of one value, or losses that are no numbers
             value = float(measure(log))
@@ -336,32 +370,28 @@ def _evidence(rule: Rule, log: Log) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _columns(history: Sequence[Mapping[str, float]] | Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _columns(history: Any) -> dict[str, np.ndarray]:
     """The log as columns in the order of its steps."""
+    if hasattr(history, "columns") and hasattr(history, "to_dict"):  # a DataFrame of pandas, or one like it
+        history = {name: np.asarray(history[name]) for name in history.columns}
     if isinstance(history, Mapping):
         columns = dict(history)
     else:
         names = [name for name in (*NEEDED, *OPTIONAL) if any(name in row for row in history)]
         for i, row in enumerate(history):
             if lacking := [name for name in names if name not in row]:
-                raise ValueError(
-                    f"row {i} lacks {', '.join(lacking)}, which other rows have; log the same at each check"
-                )
+                raise ValueError(f"row {i} lacks {', '.join(lacking)}, which others have; log the same at each check")
         columns = {name: [row[name] for row in history] for name in names}
     if missing := [name for name in NEEDED if name not in columns]:
         raise ValueError(f"the history lacks {', '.join(missing)}; diagnose needs {', '.join(NEEDED)}")
-    n = np.size(columns["step"])
-    log = {}
-    for name in (*NEEDED, *OPTIONAL):
-        if name in columns:
-            try:
-                log[name] = np.array(columns[name], float)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"column {name!r} of the history must hold numbers, but: {error}") from error
-            if log[name].ndim and log[name].shape != (n,):
-                raise ValueError(
-                    f"column {name!r} has shape {log[name].shape}, but there are {n} steps; log all at once"
-                )
+    n, log = np.size(columns["step"]), dict[str, np.ndarray]()
+    for name in [name for name in (*NEEDED, *OPTIONAL) if name in columns]:
+        try:
+            log[name] = np.array(columns[name], float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"column {name!r} of the history must hold numbers, but: {error}") from error
+        if log[name].ndim and log[name].shape != (n,):
+            raise ValueError(f"column {name!r} has shape {log[name].shape}, but there are {n} steps; log all alike")
     if n < FEWEST:
         raise ValueError(f"the history has {n} checks, but a diagnosis needs {FEWEST}; log more often")
     if len(np.unique(log["step"])) < n:

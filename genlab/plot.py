@@ -76,14 +76,21 @@ def png(fig: Figure, *, dpi: int = 110) -> bytes:
     return buffer.getvalue()
 
 
-def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+def tile(x: Tensor | np.ndarray, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Images (n, c, h, w) with values in [low, high] as one picture (H, W) or (H, W, 3) in [0, 1], a pixel between.
 
+    Values outside are cut, as those of noisy images should be.
+
     Raises:
-        ValueError: x is not a batch of images with one or three channels.
+        ValueError: x is not a batch of images with one or three channels, or its values are clearly those of another
+            range: bytes, or [−1, 1] where `low` is greater.
     """
-    if x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
-        raise ValueError(f"images must have shape (n, 1 or 3, h, w), but got {tuple(x.shape)}")
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(np.ascontiguousarray(x))
+    if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
+        got = tuple(x.shape) if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise ValueError(f"images must have shape (n, 1 or 3, h, w), but got {got}")
+    _check_range(x, low, high)
     x = ((x.detach().float().cpu() - low) / (high - low)).clamp(0, 1)
     n, c, h, w = x.shape
     rows = -(-n // columns)
@@ -96,7 +103,23 @@ def tile(x: Tensor, columns: int = 10, *, low: float = 0.0, high: float = 1.0) -
     return picture[0].numpy() if c == 1 else picture.permute(1, 2, 0).numpy()
 
 
-def images(ax: Axes, x: Tensor, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0) -> None:
+def _check_range(x: Tensor, low: float, high: float) -> None:
+    """Raise a ValueError for bytes, and for images that fill [−1, 1] and so lose a tenth of their pixels or more."""
+    least, greatest = (value.item() for value in torch.aminmax(x.detach()))
+    if not x.is_floating_point() and greatest > high == 1:
+        raise ValueError(f"the images are of {x.dtype} and reach {greatest}; pass high=255, or convert them to [0, 1]")
+    if low > -0.5 and least >= -1.001 and greatest <= 1.001:
+        lost = (x < low - 0.25 * (high - low)).float().mean().item()
+        if lost > 0.1:
+            raise ValueError(
+                f"the images range from {least:.2f} to {greatest:.2f}, and {lost:.0%} of their values lie far below "
+                f"low={low:g}: if they are in [-1, 1], as a tanh gives them, pass low=-1, or convert them, (x + 1) / 2"
+            )
+
+
+def images(
+    ax: Axes, x: Tensor | np.ndarray, title: str = "", *, columns: int = 10, low: float = 0.0, high: float = 1.0
+) -> None:
     """Draw images (n, c, h, w) with values in [low, high] as a grid, dark ink on light ground."""
     ax.imshow(tile(x, columns, low=low, high=high), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title)

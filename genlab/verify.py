@@ -1,7 +1,8 @@
 """Claims and derivation checks: what the text says is computed, and stops the notebook when it is false."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import sympy
 import torch
 from scipy import integrate
 from torch import Tensor
+
+from genlab.text import say
 
 
 def claim(
@@ -53,7 +56,7 @@ def claim(
         wanted = " and ".join(f"{k} {v:g}" + (f" ± {within:g}" if k == "equals" else "") for k, v in stated.items())
     if not holds:
         raise AssertionError(f"✗ {sentence}\n  value: {value}\n  bound: {wanted}")
-    print(f"✓ {sentence}")
+    say(f"✓ {sentence}")
 
 
 def identity(sentence: str, left: sympy.Expr, right: sympy.Expr) -> None:
@@ -65,21 +68,135 @@ def identity(sentence: str, left: sympy.Expr, right: sympy.Expr) -> None:
     difference = sympy.simplify(sympy.expand_log(sympy.expand(left - right), force=True))
     if difference != 0:
         raise AssertionError(f"✗ {sentence}\n  left − right = {difference}\n  expected: 0")
-    print(f"✓ {sentence}")
+    say(f"✓ {sentence}")
 
 
-def integral(f: Callable[[float], float], low: float = -math.inf, high: float = math.inf) -> float:
-    """∫ f(x) dx from `low` to `high` by adaptive quadrature (QUADPACK).
+Function = Callable[[float], float]
+
+
+def integral(
+    f: Function, low: float = -math.inf, high: float = math.inf, *, near: float | Sequence[float] = ()
+) -> float:
+    """∫ f(x) dx from `low` to `high` by adaptive quadrature (QUADPACK), with a look for peaks that it would step over.
+
+    f is looked at on a grid, dense near 0 and ever wider away from it, and the range is split at the largest values.
+    A second value with other splits must agree. A peak that the grid steps over too is not found: say where it is.
+
+    Args:
+        f: the integrand.
+        low: lower limit, which may be infinite.
+        high: upper limit.
+        near: a place, or several, at which f is large.
 
     Raises:
-        ValueError: the estimated error is above 1e-6, or above 1e-6 of a result larger than 1, or the result is NaN.
+        ValueError: the estimated error is above 1e-6, or above 1e-6 of a result larger than 1, or the result is NaN;
+            two splits disagree; or the range is infinite and f was 0 wherever it was looked at.
     """
-    value, error = integrate.quad(f, low, high, limit=400, full_output=1)[:2]  # which silences its warnings
-    if not error <= 1e-6 * max(1.0, abs(value)):
+    if low > high:
+        return -integral(f, high, low, near=near)
+    plain = _pieces(f, [low, high])
+    infinite = math.isinf(low) or math.isinf(high)
+    peaks = _peaks(f, low, high, [near] if isinstance(near, int | float) else near)
+    if infinite and not peaks:
+        raise ValueError(f"f is 0 wherever it was looked at from {low} to {high}; narrow the limits, or say near=")
+    first = _pieces(f, _splits(f, low, high, peaks, (1.0, 4.0)))
+    if _settled(plain) and _agree(plain, first):
+        return plain[0]
+    second = _pieces(f, _splits(f, low, high, peaks, (0.6, 2.3, 9.0)))
+    if not (_settled(first) and _settled(second)):
         raise ValueError(
-            f"the integral from {low} to {high} has an error of {error:.1e}; split it or narrow its limits"
+            f"the integral from {low} to {high} has an error of {max(first[1], second[1]):.1e}; "
+            "split it or narrow its limits"
         )
-    return float(value)
+    if not _agree(first, second):
+        raise ValueError(
+            f"the integral from {low} to {high} is {first[0]:.6g} or {second[0]:.6g}, as the range is split; narrow "
+            "its limits, or say near= where f is large"
+        )
+    return first[0]
+
+
+def _pieces(f: Function, ends: list[float]) -> tuple[float, float]:
+    """The sum of the integrals between neighbouring ends, and of their estimated errors."""
+    found = [integrate.quad(f, a, b, limit=400, full_output=1)[:2] for a, b in pairwise(ends)]  # without warnings
+    return float(sum(value for value, _ in found)), float(sum(error for _, error in found))
+
+
+def _settled(found: tuple[float, float]) -> bool:
+    return found[1] <= 1e-6 * max(1.0, abs(found[0]))
+
+
+def _agree(one: tuple[float, float], two: tuple[float, float]) -> bool:
+    return abs(one[0] - two[0]) <= 1e-6 * max(1.0, abs(one[0]))
+
+
+def _peaks(f: Function, low: float, high: float, near: Sequence[float], most: int = 4) -> list[tuple[float, float]]:
+    """Places where |f| is largest, each with a step that is small beside its surroundings; at most so many."""
+    size = _size(f, low, high)
+    ladder = np.geomspace(0.25, 1e5, 160)
+    around = [place + 0.01 * np.arange(-5, 6) for place in near]
+    ends = [end for end in (low, high) if math.isfinite(end)]
+    xs = np.concatenate([[0.0], *(s * ladder + end for s in (-1, 1) for end in (0.0, *ends)), *around])
+    if len(ends) == 2:
+        xs = np.concatenate([xs, low + (high - low) * (np.arange(64) + 0.5) / 64])
+    xs = np.unique(xs)
+    xs = xs[(xs > low) & (xs < high)]
+    if not len(xs):
+        return []
+    heights = np.array([size(x) for x in xs.tolist()])
+    padded = np.concatenate([[0.0], heights, [0.0]])
+    tops = np.flatnonzero((heights > 0) & (heights >= padded[:-2]) & (heights > padded[2:]))
+    chosen = tops[np.argsort(heights[tops])[::-1][:most]]
+    limits = np.concatenate([[max(low, xs[0] - 1)], xs, [min(high, xs[-1] + 1)]]).tolist()
+    return [_climb(size, limits[i], limits[i + 2], limits[i + 1]) for i in chosen]
+
+
+def _size(f: Function, low: float, high: float) -> Function:
+    """|f| within the limits, and 0 where it overflows, is not defined or not a number: only for looking."""
+
+    def size(x: float) -> float:
+        if not low < x < high:
+            return 0.0
+        try:
+            with np.errstate(all="ignore"):
+                value = abs(float(f(x)))
+        except (ArithmeticError, ValueError):
+            return 0.0
+        return value if math.isfinite(value) else 0.0
+
+    return size
+
+
+def _climb(size: Function, left: float, right: float, best: float) -> tuple[float, float]:
+    """The top between two places, and the distance at which its neighbours differ from it by less than a tenth."""
+    height = size(best)
+    for _ in range(30):
+        xs = [best, *np.linspace(left, right, 10)[1:-1].tolist()]
+        values = [size(x) for x in xs]
+        step = (right - left) / 9
+        best = xs[int(np.argmax(values))]
+        left, right = max(left, best - step), min(right, best + step)
+        risen, height = max(values) > 1.1 * height, max(values)
+        if not risen:
+            break
+    return best, step
+
+
+def _splits(
+    f: Function, low: float, high: float, peaks: list[tuple[float, float]], scales: Sequence[float]
+) -> list[float]:
+    """The limits, each peak, and places beside it at multiples of its width, where it is down to a hundredth."""
+    size, ends = _size(f, low, high), {low, high}
+    for top, step in peaks:
+        ends.add(top)
+        for side in (-1, 1):
+            width, wanted = step, 0.01 * size(top)
+            while size(top + side * width) > wanted and width < 1e6:
+                width *= 2
+            while size(top + side * width / 2) <= wanted and width > 1e-9 * max(1.0, abs(top)):
+                width /= 2
+            ends |= {top + side * width * scale for scale in scales}
+    return sorted(x for x in ends if low <= x <= high)
 
 
 class Estimate(NamedTuple):
@@ -98,7 +215,7 @@ def monte_carlo(samples: Tensor) -> Estimate:
     """
     if samples.ndim != 1 or len(samples) < 2:
         raise ValueError(f"monte_carlo needs at least two samples of shape (n,), but got shape {tuple(samples.shape)}")
-    samples = samples.detach().double()
+    samples = samples.detach().cpu().double()  # not every accelerator has float64
     return Estimate(samples.mean().item(), (samples.std() / len(samples) ** 0.5).item(), len(samples))
 
 

@@ -4,7 +4,10 @@ import os
 
 import pytest
 
+from genlab import machine
+
 os.environ |= {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+machine.spin_little(os.environ)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # two notebooks at a time, a core each

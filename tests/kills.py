@@ -21,8 +21,11 @@ import torch
 import torch._dynamo  # optimisers import it when they are made, which takes seconds
 from safetensors.torch import save_file
 
-from genlab import data, plot, recipes, runs, train
-from genlab.settings import GANSettings, Settings, VAESettings
+from genlab import checkpoint, data, plot, runs
+from genlab.runs import base
+from genlab.runs.gan import GANSettings
+from genlab.runs.settings import Settings
+from genlab.runs.vae import VAESettings
 
 torch.set_num_threads(1)
 
@@ -47,7 +50,7 @@ VAE = VAESettings(
 )
 
 
-def start(recipe: str, settings: Settings, prepare: Callable[[], None] = lambda: None) -> int:
+def start(family: str, settings: Settings, prepare: Callable[[], None] = lambda: None) -> int:
     """Fork a child that makes the run; its process id."""
     if child := os.fork():
         return child
@@ -55,7 +58,7 @@ def start(recipe: str, settings: Settings, prepare: Callable[[], None] = lambda:
     status = 1
     try:
         prepare()
-        recipes.RECIPES[recipe].fit(settings)
+        runs.family(family).fit(settings)
         status = 0
     finally:
         os._exit(status)
@@ -74,7 +77,7 @@ def finished(child: int) -> bool:
 def outcome(folder: Path) -> dict[str, bytes]:
     """All that a run leaves, but for its settings, which name the folder, and a third checkpoint, due to be removed."""
     files = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
-    files -= set(train.checkpoints(folder / "checkpoints")[:-2])
+    files -= set(checkpoint.found(folder / "checkpoints")[:-2])
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
 
@@ -100,7 +103,7 @@ def moments(home: Path, seed: int, kills: int = 10) -> dict[str, Any]:
             if finished(child):
                 break
             died += 1
-            saved = train.checkpoints(folder / "checkpoints")
+            saved = checkpoint.found(folder / "checkpoints")
             at.append(int(saved[-1].stem[5:]) if saved else 0)
         assert outcome(folder) == whole, f"{folder} differs from the run that was left alone"
     return {"kills": died, "at": at, "runs": lives}
@@ -156,7 +159,7 @@ def die_at_news(known: list[str], note: Path) -> None:
         setattr(Path, name, around(name, getattr(Path, name), 0))
     for name in ("write_text", "write_bytes"):
         setattr(Path, name, within(name, getattr(Path, name), 0))
-    for module in (train, runs):
+    for module in (checkpoint, base):
         setattr(module, "save_file", within("save_file", save_file, 1))  # noqa: B010 (mypy forbids the assignment)
 
 

@@ -1,6 +1,8 @@
 """Make the same runs in one process or in several: `accelerate launch … processes.py FOLDER` (see test_scale.py)."""
 
+import dataclasses
 import math
+import os
 import sys
 import warnings
 from itertools import repeat
@@ -12,41 +14,94 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from genlab import data, gan, nets, recipes, train
-from genlab.settings import GANSettings, Settings, VAESettings
+from genlab import data, gan, nets, runs, train, vq
+from genlab.runs.classifier import ClassifierSettings
+from genlab.runs.gan import GANSettings
+from genlab.runs.settings import Settings
+from genlab.runs.vae import VAESettings
 
 # Adam divides small gradients by their size, which turns their rounding errors into moves: the rates are small ones.
 SHARED: dict[str, Any] = {"out": "", "steps": 20, "batch_size": 16, "save_every": 10, "z_dim": 4, "device": "cpu"}
 RUNS: dict[str, Settings] = {
     "vae": VAESettings(**SHARED, width=8, lr=5e-4, clip=50.0),
+    # The KL of a dimension lies about the free bits, above them in one half of a batch and below them in the other.
+    "free_bits": VAESettings(**SHARED, width=8, lr=5e-4, free_bits=0.03),
     # WGAN-GP with its own rate. The other generators have BatchNorm, which sees each process's own rows only.
     "gan": GANSettings(
         **SHARED, net="mlp", width=32, objective="wasserstein", gp=10.0, n_critic=5, lr=1e-4, beta2=0.9, accumulate=2
     ),
+    "views": GANSettings(
+        **SHARED, net="mlp", width=32, lr=1e-4, augmentation=True, instance_noise=0.1, consistency=1.0, conditional=True
+    ),
 }
 
 
+def family(settings: Settings) -> str:
+    """The name of the family of these settings."""
+    return next(name for name in runs.FAMILIES if runs.family(name).settings is type(settings))
+
+
 def main(folder: Path) -> None:
-    for recipe, settings in RUNS.items():
-        recipes.RECIPES[recipe].fit(type(settings)(**{**vars(settings), "out": str(folder / recipe)}))
+    for name, settings in RUNS.items():
+        runs.family(family(settings)).fit(dataclasses.replace(settings, out=str(folder / name)))
     at_once(folder / "at_once.safetensors")
+    restarts(folder / "restarts.safetensors")
+    interrupted(folder)
+
+
+def interrupted(folder: Path) -> None:
+    """The classifier, which has dropout, in one go and with an interruption; what each process draws next."""
+    given: dict[str, Any] = {"batch_size": 16, "save_every": 3, "width": 4, "d": 4, "device": "cpu", "resume": True}
+    for name, parts in (("whole", [6]), ("resumed", [3, 6])):
+        for steps in parts:
+            options = ClassifierSettings(**given, out=str(folder / name), steps=steps, schedule="constant")
+            runs.family("classifier").fit(options)
+        sys.stdout.write(f"process {os.environ.get('RANK', 0)} after {name}: {torch.rand(1).item()}\n")
 
 
 def at_once(path: Path) -> None:
     """Twenty steps of both players in one pass, and the weights that they end with."""
     accelerator = Accelerator(cpu=True)
-    rank, world = accelerator.process_index, accelerator.num_processes
-    train.seed_everything(0)
+    batches, noise = shared(accelerator, "symmetric", data.digits().train.x)
     G, D = nets.MLPDecoder(4, width=32, output=nn.Tanh()), nets.MLPDiscriminator(width=32)
     both = nn.ModuleList([G, D])
     optimizer = torch.optim.Adam(both.parameters(), lr=1e-4, betas=(0.5, 0.999))
-    batches = data.Batches(data.digits().train.x, 16, pixels="symmetric", rank=rank, world=world)
-    noise = train.Noise(rank=rank, world=world)
-    player = gan.player(*accelerator.prepare(G, D), optimizer, noise=noise, z_dim=4, clip=50.0)
+    player = gan.one_pass(*accelerator.prepare(G, D), optimizer, noise=noise, z_dim=4).replace(clip=50.0)
     for _ in train.train([player], batches, 20, accelerator):
         pass
     if accelerator.is_main_process:
         save_file(both.state_dict(), path)
+
+
+def restarts(path: Path) -> None:
+    """Twenty steps of a VQ-VAE that restarts codes, its weights with the codebook, and how often each was restarted.
+
+    The images are noise, whose vectors are spread far apart: in the empty corners of digits equal ones lie as near to
+    one code as to another, and the order of additions chooses.
+    """
+    accelerator = Accelerator(cpu=True)
+    noise = torch.randint(256, (200, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    batches, _ = shared(accelerator, "unit", noise)
+    quantiser = vq.Quantiser(16, 4, restart=1.2)
+    model = vq.VQVAE(nets.GridEncoder(4, width=4), quantiser, nets.GridDecoder(4, width=4))
+    with torch.no_grad():
+        last = model.encoder.get_submodule("body.6")
+        for p in last.parameters():
+            p.mul_(100) if p.ndim > 1 else p.zero_()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+    player = vq.player(*accelerator.prepare(model, optimizer), likelihood="gaussian")
+    restarted = torch.zeros(16)
+    for _ in train.train([player], batches, 20, accelerator):
+        restarted += quantiser.count == 1
+    if accelerator.is_main_process:
+        save_file(model.state_dict() | {"restarted": restarted}, path)
+
+
+def shared(accelerator: Accelerator, pixels: str, x: Tensor) -> tuple[data.Batches, train.Noise]:
+    """This process's rows of batches of 16, and its rows of the noise; the weights to come are those of seed 0."""
+    place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
+    train.seed_everything(0)
+    return data.Batches(x, 16, pixels=pixels, **place), train.Noise(**place)
 
 
 def diverge(rank: int, accelerator: Accelerator) -> None:
@@ -69,7 +124,7 @@ if __name__ == "__main__":
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     main(Path(sys.argv[1]))
-    shared = Accelerator(cpu=True)
-    sys.stdout.write(f"process {shared.process_index} of {shared.num_processes} by {torch.distributed.get_backend()}\n")
-    diverge(1, shared)
-    shared.end_training()
+    last = Accelerator(cpu=True)
+    sys.stdout.write(f"process {last.process_index} of {last.num_processes} by {torch.distributed.get_backend()}\n")
+    diverge(1, last)
+    last.end_training()

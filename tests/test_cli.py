@@ -17,12 +17,13 @@ from PIL import Image
 
 import genlab
 from genlab import __main__ as command_line
-from genlab import doctor, evaluation, gan, train, zoo
-from genlab.settings import SETTINGS, Settings
+from genlab import checkpoint, gan, runs, train, zoo
+from genlab.runs.settings import Settings
+from genlab.tools import doctor
 from tests.test_runs import same
 
 SMALL = ["--steps", "2", "--batch_size", "8", "--net", "mlp", "--width", "4", "--z_dim", "2"]
-COMMANDS = [*SETTINGS, "sample", "evaluate", "doctor", "zoo"]
+COMMANDS = [*runs.FAMILIES, *command_line.COMMANDS, "zoo"]
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +59,15 @@ def test_help_lists_every_command_in_a_line(capsys: pytest.CaptureFixture[str]) 
         assert re.search(rf"^ +{name} +\S", said, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_help_of_a_recipe_explains_every_option_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", runs.FAMILIES)
+def test_help_of_a_family_explains_every_option_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(name, "--help") == 0
     said = capsys.readouterr().out
     assert said.startswith(f"usage: genlab {name} [options]\n") and max(map(len, said.splitlines())) <= 100
     assert "Literal" not in said and "(type: )" not in said and len(said.splitlines()) < 100
-    documents = (SETTINGS[name].__doc__ or "") + (Settings.__doc__ or "")
-    for option, field in inspect.signature(SETTINGS[name]).parameters.items():
+    kind = runs.family(name).settings
+    documents = (kind.__doc__ or "") + (Settings.__doc__ or "")
+    for option, field in inspect.signature(kind).parameters.items():
         found = re.findall(rf"^  --{option} .*?(?=^  -|\Z)", said, re.MULTILINE | re.DOTALL)
         assert len(found) == 1, option
         text = " ".join(found[0].split())
@@ -75,7 +77,7 @@ def test_help_of_a_recipe_explains_every_option_once(name: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    "arguments", [["sample"], ["evaluate"], ["doctor"], ["zoo"], *(["zoo", a] for a in command_line.ZOO)]
+    "arguments", [*([c] for c in command_line.COMMANDS), ["zoo"], *(["zoo", a] for a in command_line.ZOO)]
 )
 def test_help_of_the_other_commands_is_their_signature(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -92,16 +94,18 @@ def test_help_of_the_other_commands_is_their_signature(
 
 def test_help_and_errors_come_without_waiting_for_torch() -> None:
     """The time itself is not asserted, but what is loaded."""
+    lines = ["--help", "zoo --help", "sample --help", "vae --steps -3", "gan --resume --nett mlp"]
+    lines += [f"{name} {option}" for name in runs.FAMILIES for option in ("--help", "--stepz 3")]
     program = (
         "import sys; from genlab.__main__ import main\n"
-        "for a in ('--help', 'gan --help', 'zoo --help', 'vae --stepz 3', 'vae --steps -3'):\n"
+        f"for a in {lines}:\n"
         "    try: main(a.split())\n"
         "    except SystemExit: pass\n"
         "print(sorted({'torch', 'numpy', 'matplotlib', 'accelerate', 'scipy'} & set(sys.modules)))"
     )
     done = python("-W", "error", "-c", program)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 2 + len(runs.FAMILIES)
 
 
 def test_the_module_and_the_script_are_the_same_program(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +129,7 @@ WRONG = {
     "not with compile": (["gan", "--compile", "true", "--gp", "10"], r"compile does not go with gp"),
     "smooth": (["gan", "--objective", "hinge", "--smooth", "0.1"], r"smooth=0\.1 goes with minimax"),
     "batch": (["gan", "--batch_size", "5000"], r"between 1 and the 4000 images; choose a smaller one"),
-    "missing data": (["vae", "--data", "mnist"], r"MNIST is not on this machine.*go on offline with digits"),
+    "missing data": (["vae", "--data", "mnist"], r"MNIST is not on this machine.*go on offline with"),
     "no network": (
         ["vae", "--data", "mnist", "--download", "true"],
         r"MNIST is not on this machine.*downloading it failed",
@@ -140,13 +144,13 @@ WRONG = {
     "samples of nothing": (["sample", "gaan"], r"the zoo has no 'gaan'; it has .*classifier"),
     "samples of a classifier": (["sample", "classifier"], r"classifier is a classifier that does not generate"),
     "no samples": (["sample", "classifier", "--n", "0"], r"n must be at least 1"),
-    "no picture": (["sample", "classifier", "--out", "a.jpg"], r"out must be a \.png in a folder that exists"),
-    "nowhere": (["sample", "classifier", "--out", "no/a.png"], r"out must be a \.png in a folder that exists"),
+    "no picture": (["sample", "classifier", "--out", "a.jpg"], r"out must be a \.png or \.npy in a folder that exists"),
+    "nowhere": (["sample", "classifier", "--out", "no/a.png"], r"out must be a \.png or \.npy in a folder that exists"),
     "label": (["sample", "classifier", "--label", "3"], r"label=3 goes with a conditional model"),
     "no source": (["evaluate"], r"source"),
-    "unfinished": (["evaluate", "full"], r"full holds no finished run.*--resume true"),
+    "unfinished": (["evaluate", "full"], r"full holds no finished run.*--resume"),
     "unknown entry": (["zoo", "card", "gaan"], r"the zoo has no 'gaan'"),
-    "unknown entry to verify": (["zoo", "verify", "--name", "gaan"], r"the zoo has no 'gaan'"),
+    "unknown entry to audit": (["zoo", "audit", "--name", "gaan"], r"the zoo has no 'gaan'"),
     "nothing to add": (
         ["zoo", "add", "full", "x", "--command", "c", "--seconds", "1", "--limits", "l"],
         r"no finished run",
@@ -196,24 +200,24 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
 
     monkeypatch.setattr(train, "ema", interrupt)
     assert status("gan", *SMALL) == 130
-    assert capsys.readouterr().err == "genlab: interrupted; a training run goes on by --resume true\n"
+    assert capsys.readouterr().err == "genlab: interrupted; a training run goes on by --resume\n"
 
 
 # --------------------------------------------------------------------------------------------------------------- runs
 
 
-@pytest.mark.parametrize("recipe", ["vae", "gan"])
-def test_a_run_repeats_itself_from_its_json(recipe: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(recipe, *SMALL, "--seed", 3, "--clip", 0.5, "--out", "a")
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_a_run_repeats_itself_from_its_json(family: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(family, *SMALL, "--seed", 3, "--clip", 0.5, "--out", "a")
     assert capsys.readouterr().out == "a\n"
-    config = folder / f"a/{recipe}.json"
+    config = folder / f"a/{family}.json"
     assert json.loads(config.read_text()) == vars(
-        SETTINGS[recipe](steps=2, batch_size=8, net="mlp", width=4, z_dim=2, seed=3, clip=0.5, out="a")
+        runs.family(family).settings(steps=2, batch_size=8, net="mlp", width=4, z_dim=2, seed=3, clip=0.5, out="a")
     )
-    main(recipe, "--config", config, "--out", "b")
-    main(recipe, "--config", config, "--out", "c", "--seed", 4)
+    main(family, "--config", config, "--out", "b")
+    main(family, "--config", config, "--out", "c", "--seed", 4)
     assert same(folder / "a", folder / "b") and not same(folder / "a", folder / "c")
-    assert status(recipe, "--config", config) == 2, "the folder is taken"
+    assert status(family, "--config", config) == 2, "the folder is taken"
 
 
 def test_vqvae_and_classifier_run(folder: Path) -> None:
@@ -226,14 +230,14 @@ def test_vqvae_and_classifier_run(folder: Path) -> None:
 def test_a_killed_command_goes_on_by_resume(folder: Path) -> None:
     """The whole program, killed from outside after a checkpoint; the rest of the proof is in test_runs.py."""
     command = [sys.executable, "-m", "genlab", "vae", *SMALL, "--steps", "400", "--save_every", "40", "--out"]
-    with subprocess.Popen([*command, "killed", "--resume", "true"], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, "killed", "--resume"], stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 100
-        while not train.checkpoints(folder / "killed/checkpoints") and time.monotonic() < end:
+        while not checkpoint.found(folder / "killed/checkpoints") and time.monotonic() < end:
             time.sleep(0.01)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "killed/model.safetensors").exists()
-    main(*command[3:], "killed", "--resume", "true")
+    main(*command[3:], "killed", "--resume")
     main(*command[3:], "whole")
     assert same(folder / "killed", folder / "whole")
 
@@ -254,25 +258,25 @@ def test_sample_writes_a_grid_of_a_run(folder: Path, capsys: pytest.CaptureFixtu
     assert status("sample", "run", "--label", 10) == 2
 
 
-def test_evaluate_prints_the_metrics_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_the_metrics_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main("evaluate", "classifier")
-    assert json.loads(capsys.readouterr().out) == zoo.entry("classifier")["metrics"] | {
-        "accuracy": evaluation.evaluate(zoo.load("classifier"), "classifier", {"data": "digits"})["accuracy"]
-    }
+    recorded = zoo.entry("classifier")["metrics"]
+    accuracy = runs.evaluate(zoo.trained("classifier"))["accuracy"]
+    assert json.loads(capsys.readouterr().out) == recorded | {"accuracy": accuracy}
 
 
-def test_the_zoo_is_listed_shown_and_verified(
+def test_the_zoo_is_listed_shown_and_audited(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main("zoo", "list")
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == zoo.names()
     main("zoo", "card", "classifier")
     assert capsys.readouterr().out == (zoo.FOLDER / "classifier.md").read_text(encoding="utf-8") + "\n"
-    main("zoo", "verify", "--name", "classifier")
+    main("zoo", "audit", "--name", "classifier")
     assert capsys.readouterr().out == "classifier: ok\n"
     checked = []
-    monkeypatch.setattr(zoo, "verify", lambda name: checked.append(name) or [f"{name}: worse"] * (name == "classifier"))
-    assert status("zoo", "verify") == 1
+    monkeypatch.setattr(zoo, "audit", lambda name: checked.append(name) or [f"{name}: worse"] * (name == "classifier"))
+    assert status("zoo", "audit") == 1
     said = capsys.readouterr()
     assert checked == zoo.names() and "classifier: DIFFERENT" in said.out and said.err == "classifier: worse\n"
 
@@ -288,7 +292,8 @@ def test_a_run_is_added_to_the_zoo(
 
     monkeypatch.setattr(zoo, "add", add)
     main("zoo", "add", "run", "name", "--command", "genlab vae", "--seconds", 12, "--limits", "digits only")
-    assert given == [(("run", "name"), {"command": "genlab vae", "seconds": 12.0, "limits": "digits only"})]
+    about = {"command": "genlab vae", "seconds": 12.0, "limits": "digits only"}
+    assert given == [(("run", "name"), about | {"overwrite": False})]
     assert capsys.readouterr().out == "stored\n"
 
 
@@ -299,7 +304,7 @@ def test_doctor_ends_with_its_verdict(monkeypatch: pytest.MonkeyPatch, passed: b
 
 
 def test_nothing_that_imports_torch_is_imported_by_the_settings() -> None:
-    tree = ast.parse(inspect.getsource(sys.modules["genlab.settings"]))
+    tree = ast.parse(inspect.getsource(sys.modules["genlab.runs.settings"]))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert modules <= {"math", "collections.abc", "dataclasses", "typing"}
+    assert modules <= {"json", "math", "pathlib", "collections.abc", "dataclasses", "typing"}

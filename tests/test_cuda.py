@@ -1,10 +1,12 @@
 """Placement on a GPU, without one: fake tensors know their device, and what mixes devices raises.
 
 Networks made on "cuda" and inputs on "cuda" must give results on "cuda"; a tensor that some line makes on the CPU is an
-error. Nothing is computed, and gradients need a real device, so `torch.autograd.grad` is replaced by its shapes.
+error. Nothing is computed, and gradients need a real device, so `torch.autograd.grad` is replaced by its shapes. A
+number that is read, as checks of ranges do, is 0.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from genlab import data, gan, metrics, nets, train, vae
+from genlab import data, densities, gan, linear, metrics, nets, train, vae, vq
 
 N = 4
 
@@ -27,8 +30,22 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return tuple(torch.zeros_like(x) for x in ((inputs,) if isinstance(inputs, Tensor) else inputs))
 
     monkeypatch.setattr(torch.autograd, "grad", grad)
-    with FakeTensorMode(shape_env=ShapeEnv()):  # with symbols for sizes that depend on values
+    # The generators of a GPU have no state to save where there is none.
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+    with FakeTensorMode(shape_env=ShapeEnv()), Zeros():  # with symbols for sizes that depend on values
         yield
+
+
+class Zeros(TorchDispatchMode):
+    """Fake tensors have no values: one that is read is 0, and two tensors that are compared are equal."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            value = args[0]
+            return False if value.dtype == torch.bool else 0.0 if value.is_floating_point() else 0
+        if func is torch.ops.aten.allclose.default:
+            return args[0].device == args[1].device
+        return func(*args, **(kwargs or {}))
 
 
 def cuda(make: Callable[[], nn.Module]) -> nn.Module:
@@ -117,26 +134,63 @@ def test_penalties_and_augmentation() -> None:
         gan.r1_penalty(D, x),
         gan.consistency_penalty(D, x, gan.augment),
         gan.augment(x, brightness=0.1),
+        gan.augment(x, brightness=0.1, fill=-1.0, noise=noise_on_the_gpu()),
+        gan.augment(x, noise=train.Noise()),  # which draws on the CPU
+        gan.instance_noise(0.1)(x),
+        gan.instance_noise(0.1, noise=noise_on_the_gpu())(x),
+        gan.instance_noise(0.1, noise=train.Noise())(x),
         gan.spectral_norm(D)(x),
     )
     assert devices(found) == {"cuda"}
     gan.clip_weights(cuda(nets.MLPDiscriminator))
 
 
+@pytest.mark.parametrize("joint", [False, True], ids=["apart", "joint"])
 @pytest.mark.parametrize("classes", [None, 10], ids=["without labels", "with labels"])
 @pytest.mark.parametrize("objective", gan.OBJECTIVES)
-def test_losses_of_the_whole_game(objective: str, classes: int | None) -> None:
+def test_losses_of_the_whole_game(objective: str, classes: int | None, joint: bool) -> None:
     G, D = cuda(lambda: nets.ResGenerator(5, classes=classes)), cuda(lambda: nets.ResDiscriminator(classes=classes))
     opt_g, opt_d = (torch.optim.SGD(net.parameters(), lr=0.1) for net in (G, D))
-    options = {"gp": 1.0, "r1": 1.0, "r2": 1.0, "consistency": 1.0, "instance_noise": 0.1, "augmentation": gan.augment}
-    noise = noise_on_the_gpu()
-    players = gan.players(G, D, opt_g, opt_d, noise=noise, z_dim=5, objective=objective, **options)
+    noise, watched = noise_on_the_gpu(), []
+    noisy = gan.instance_noise(0.1, noise=noise)
+    players = gan.players(
+        G,
+        D,
+        opt_g,
+        opt_d,
+        noise=noise,
+        z_dim=5,
+        objective=objective,
+        penalties=[gan.gp(noise=noise), gan.gp(), gan.r1(every=2), gan.r1(), gan.r2(), gan.consistency()],
+        view=lambda x: gan.augment(noisy(x), fill=-1.0, noise=noise),
+        joint=joint,
+        share=joint,
+        watch=lambda *logits: watched.append(logits),
+    )
     batch = images() if classes is None else data.Batch(images(), labels())
-    if objective in gan.RATIOS:
-        both = nn.ModuleList([G, D])
-        optimizer = torch.optim.SGD(both.parameters(), lr=0.1)
-        players.append(gan.player(G, D, optimizer, noise=noise, z_dim=5, objective=objective))
-    assert devices([player.loss(batch, 1) for player in players]) == {"cuda"}
+    assert devices([player.loss(batch, 1) for player in players]) == {"cuda"} == devices(watched)
+
+
+@pytest.mark.parametrize("classes", [None, 10], ids=["without labels", "with labels"])
+@pytest.mark.parametrize("objective", gan.RATIOS)
+def test_the_loss_of_both_players_in_one_pass(objective: str, classes: int | None) -> None:
+    G, D = cuda(lambda: nets.ResGenerator(5, classes=classes)), cuda(lambda: nets.ResDiscriminator(classes=classes))
+    optimizer = torch.optim.SGD(nn.ModuleList([G, D]).parameters(), lr=0.1)
+    player = gan.one_pass(G, D, optimizer, noise=noise_on_the_gpu(), z_dim=5, objective=objective)
+    batch = images() if classes is None else data.Batch(images(), labels())
+    assert devices(player.loss(batch, 1)) == {"cuda"}
+
+
+def test_a_batch_that_was_left_on_the_cpu_is_told_in_words() -> None:
+    G, D = cuda(lambda: nets.ResGenerator(5)), cuda(nets.ResDiscriminator)
+    opt_g, opt_d = (torch.optim.SGD(net.parameters(), lr=0.1) for net in (G, D))
+    for noise, message in (
+        (noise_on_the_gpu(), r"the batch is on cpu, but the network is on cuda:0: data\.Batches"),
+        (train.Noise(), r"the noise is on cpu, but the network is on cuda:0: Noise\(device=…\)"),
+    ):
+        d, _ = gan.players(G, D, opt_g, opt_d, noise=noise, z_dim=5)
+        with pytest.raises(ValueError, match=message):
+            d.loss(torch.rand(N, 1, 28, 28), 1)
 
 
 def noise_on_the_gpu() -> train.Noise:
@@ -149,9 +203,9 @@ def noise_on_the_gpu() -> train.Noise:
 # ------------------------------------------------------------------------------------------------------------ VAEs
 
 
-@pytest.mark.parametrize("name", vae.LIKELIHOODS)
+@pytest.mark.parametrize("name", densities.LIKELIHOODS)
 def test_likelihoods(name: str) -> None:
-    p = vae.LIKELIHOODS[name]
+    p = densities.LIKELIHOODS[name]
     out = images(channels=p.channels)
     assert devices((p.log_prob(images(), out), p.mean(out))) == {"cuda"}
 
@@ -160,10 +214,10 @@ def test_bounds() -> None:
     mu, logvar, z = torch.randn(3, N, 5, device="cuda").unbind()
     log_px, log_w = mu[:, 0], torch.randn(7, N, device="cuda")
     found = (
-        vae.kl_normal(mu, logvar),
-        vae.kl_normal(mu, logvar, z, logvar),
-        vae.kl_per_dimension(mu, logvar),
-        vae.kl_sampled(z, mu, logvar),
+        densities.kl_normal(mu, logvar),
+        densities.kl_normal(mu, logvar, z, logvar),
+        densities.kl_per_dimension(mu, logvar),
+        densities.kl_sampled(z, mu, logvar),
         vae.free_bits(mu, 0.1),
         vae.elbo(log_px, log_px),
         vae.iwae(log_w),
@@ -188,10 +242,11 @@ def test_losses_of_vaes(estimator: str, classes: int | None) -> None:
 
 
 def test_other_vaes() -> None:
-    vq = cuda(lambda: vae.VQVAE(nets.GridEncoder(6), vae.Quantiser(16, 6), nets.GridDecoder(6)))
-    assert devices(vq(images())) == {"cuda"}  # in training: the codebook moves too
-    assert devices(vae.vq_player(vq, torch.optim.SGD(vq.parameters(), lr=0.1)).loss(images(), 1)) == {"cuda"}
-    assert devices(list(vq.buffers())) == {"cuda"}
+    quantised = cuda(lambda: vq.VQVAE(nets.GridEncoder(6), vq.Quantiser(16, 6), nets.GridDecoder(6)))
+    assert devices(quantised(images())) == {"cuda"}  # in training: the codebook moves too
+    player = vq.player(quantised, torch.optim.SGD(quantised.parameters(), lr=0.1))
+    assert devices(player.loss(images(), 1)) == {"cuda"}
+    assert devices(list(quantised.buffers())) == {"cuda"}
 
     class Halves(nn.Module):
         def __init__(self, i: int, o: int) -> None:
@@ -203,10 +258,10 @@ def test_other_vaes() -> None:
 
     two = cuda(lambda: vae.HierarchicalVAE(nets.MLPEncoder(5), Halves(5, 2), Halves(2, 5), nets.MLPDecoder(5)))
     assert devices(two(images())) == {"cuda"}
-    linear = cuda(lambda: vae.LinearVAE(6, 2))
+    line = cuda(lambda: linear.LinearVAE(6, 2))
     x = torch.randn(N, 6, device="cuda")
-    assert devices((linear(x), linear.elbo(x))) == {"cuda"}
-    model = vae.ppca(x, 2)
+    assert devices((line(x), line.elbo(x))) == {"cuda"}
+    model = linear.ppca(x, 2)
     assert devices((tuple(model), model.posterior(x))) == {"cuda"}
 
 
@@ -214,7 +269,7 @@ def test_other_vaes() -> None:
 
 
 def test_log_densities() -> None:
-    toys = data.Mixture(torch.zeros(3, 2), 0.1, torch.ones(3) / 3), data.Checkerboard()  # kept on the CPU
+    toys = densities.Mixture(torch.zeros(3, 2), 0.1, torch.ones(3) / 3), densities.Checkerboard()  # kept on the CPU
     x = torch.zeros(N, 2, device="cuda")
     assert devices([toy.log_prob(x) for toy in toys]) == {"cuda"}
 

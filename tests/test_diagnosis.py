@@ -1,7 +1,10 @@
 """The GAN doctor: signs against independent formulas, every rule at its bound, and the study's confusion table."""
 
+import json
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from torch import nn
 import genlab
 from genlab import diagnosis, studies
 from genlab.diagnosis import NEEDED, OPTIONAL, RULES, SIGNS, Vitals, diagnose, gradient_norm, logit, rhythm
-from genlab.studies.diagnosis import CASES, Options, play
+from genlab.studies.failures import CASES, Options, play
 
 N = 18
 # A log of a healthy run, in which every optional signal is there. Each fault is this log with some columns changed.
@@ -212,6 +215,146 @@ def test_the_package_has_the_doctor_at_hand() -> None:
     assert genlab.diagnose is diagnose and "diagnose" in dir(genlab)
 
 
+def test_a_data_frame_is_as_good_as_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    for fault in ({}, *(fault for _, fault in FAULTS)):
+        frame = pandas.DataFrame(rows(WELL | fault)).sample(frac=1, random_state=0)
+        assert diagnose(frame) == diagnose(WELL | fault)
+    with pytest.raises(ValueError, match="lacks spread; "):
+        diagnose(pandas.DataFrame(rows(WELL)).drop(columns="spread"))
+
+
+def write(path: Path, lines: list[Any]) -> Path:
+    text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_log_of_a_run_is_read_from_its_file_or_folder(tmp_path: Path) -> None:
+    plain = [{"step": step, "D": 1.2, "G": 1.0} for step in range(1, 100)]
+    log = [row for row in plain if row["step"] % 25] + rows(WELL)
+    path = write(tmp_path / "history.jsonl", [*log, '{"step": 451, "D": 1.'])  # a run that goes on
+    for where in (path, str(path), tmp_path):
+        assert diagnosis.read(where) == rows(WELL)
+    assert diagnose(diagnosis.read(path)) == diagnose(WELL)
+
+
+def test_a_log_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no .*history.jsonl; give the folder of a run of a GAN"):
+        diagnosis.read(tmp_path)
+    with pytest.raises(ValueError, match=r"a.jsonl has a line that is no JSON"):
+        diagnosis.read(write(tmp_path / "a.jsonl", [rows(WELL)[0], "{\n", rows(WELL)[1]]))
+    with pytest.raises(ValueError, match=r"no row of .* has vitals, spread, distance, .*; log Vitals"):
+        diagnosis.read(write(tmp_path / "b.jsonl", [{"step": 1, "D": 1.2, "G": 1.0}]))
+
+
+# ------------------------------------------------------------------------------------------------------- the objectives
+
+# What the doctor reads of two normals in one dimension, N(0, 1) and N(shift, 1), from quadrature: no run, no luck.
+T = np.linspace(-12, 12, 24_001)
+
+
+def mean_of(values: np.ndarray, shift: float = 0.0) -> float:
+    return float((np.exp(-((T - shift) ** 2) / 2) / math.sqrt(2 * math.pi) * values).sum() * (T[1] - T[0]))
+
+
+def played(logit_of: Any, shifts: list[float], loss_d: Any, loss_g: Any) -> dict[str, Any]:
+    """The log of a game in which D answers `logit_of(t, shift)`, and G's samples lie at N(shift, 1)."""
+    found: dict[str, list[float]] = {
+        name: [] for name in ("loss_d", "loss_g", "d_real", "d_fake", "accuracy", "d_test")
+    }
+    for shift in shifts:
+        logits = logit_of(T, shift)
+        answers = 1 / (1 + np.exp(-logits))
+        found["loss_d"].append(loss_d(logits, shift))
+        found["loss_g"].append(loss_g(logits, shift))
+        found["d_real"].append(mean_of(answers))
+        found["d_test"].append(mean_of(answers))
+        found["d_fake"].append(mean_of(answers, shift))
+        found["accuracy"].append((mean_of(logits > 0) + mean_of(logits <= 0, shift)) / 2)
+    return WELL | found
+
+
+SHIFTS = [0.2 + 0.05 * (i % 3) for i in range(N)]  # near the equilibrium, as far as noise leaves it
+
+
+def best(t: np.ndarray, shift: float) -> np.ndarray:
+    """The logit of the best D of the minimax game: log N(t; 0, 1) − log N(t; shift, 1)."""
+    return shift**2 / 2 - shift * t
+
+
+def entropy(logits: np.ndarray, shift: float) -> float:
+    return mean_of(np.logaddexp(0, -logits)) + mean_of(np.logaddexp(0, logits), shift)
+
+
+MINIMAX = played(best, SHIFTS, entropy, lambda logits, shift: -mean_of(np.logaddexp(0, logits), shift))
+NONSATURATING = played(best, SHIFTS, entropy, lambda logits, shift: mean_of(np.logaddexp(0, -logits), shift))
+
+
+def critic(level: float) -> Any:
+    """The critic of slope −1, which is the best 1-Lipschitz one for a shift to the right, with any constant added."""
+    return lambda t, shift: level - t
+
+
+def wasserstein(level: float) -> dict[str, Any]:
+    return played(
+        critic(level),
+        SHIFTS,
+        lambda logits, shift: mean_of(logits, shift) - mean_of(logits),
+        lambda logits, shift: -mean_of(logits, shift),
+    )
+
+
+def test_the_equilibrium_of_the_minimax_game_is_healthy() -> None:
+    assert MINIMAX["loss_d"][0] == pytest.approx(2 * math.log(2), abs=0.03)
+    assert MINIMAX["loss_g"][0] == pytest.approx(-math.log(2), abs=0.1)
+    assert diagnose(MINIMAX).name == "mixed BatchNorm"  # by the rules of another objective
+    found = diagnose(MINIMAX, "minimax")
+    assert found.name == "healthy" and found.silent == ("mixed BatchNorm",)
+    assert "Not valid for this objective: mixed BatchNorm" in str(found)
+    assert diagnose(NONSATURATING) == diagnose(NONSATURATING, "nonsaturating")
+    assert diagnose(NONSATURATING).name == "healthy" and not diagnose(NONSATURATING).silent
+
+
+@pytest.mark.parametrize("level", [-30.0, -3.0, 0.0, 3.0, 30.0])
+def test_a_healthy_critic_is_healthy_whatever_its_level(level: float) -> None:
+    """A Wasserstein critic is defined up to a constant, so no verdict may depend on it."""
+    found = diagnose(wasserstein(level), "wasserstein")
+    assert found.name == "healthy" and found == diagnose(wasserstein(0.0), "wasserstein")
+    assert len(found.evidence) == 2 and not any("accuracy" in line for line in found.evidence)
+
+
+def test_a_critic_whose_level_drifts_up_and_down_does_not_oscillate() -> None:
+    levels = [8 * math.sin(2 * math.pi * i / 6) for i in range(N)]
+    parts = [wasserstein(level) for level in levels]
+    log = WELL | {name: [part[name][i] for i, part in enumerate(parts)] for name in ("d_real", "d_fake", "loss_g")}
+    log |= {"loss_d": -0.2, "accuracy": 0.5}
+    assert diagnose(log | {"loss_g": 20.0}).name == "oscillation"  # by the rules of another objective
+    assert diagnose(log, "wasserstein").name == "healthy"
+
+
+ANY_GAME = ("missing detach", "unscaled data", "wrong output range", "evaluation mode", "mode collapse")
+
+
+@pytest.mark.parametrize("objective", ["wasserstein", "hinge", "least_squares", "relativistic"])
+@pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
+def test_rules_on_samples_and_gradients_hold_for_every_objective(
+    fault: tuple[str, dict[str, Any]], objective: str
+) -> None:
+    name, change = fault
+    found = diagnose(WELL | change, objective)
+    if name in ANY_GAME or ("loss_g" in change and not np.isfinite(change["loss_g"]).all()):
+        assert found.name == name
+    else:
+        assert found.name in ("healthy", "not sure")
+    assert not set(ANY_GAME) & set(found.silent) and {"D too weak", "D too strong", "oscillation"} <= set(found.silent)
+
+
+def test_an_unknown_objective_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown objective 'wgan'; known are minimax, nonsaturating"):
+        diagnose(WELL, "wgan")
+
+
 # ------------------------------------------------------------------------------------------------------------ the signs
 
 
@@ -299,6 +442,32 @@ def test_measuring_does_not_change_the_run(training: bool) -> None:
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_measuring_puts_everything_back_also_after_an_exception(broken: bool) -> None:
+    class Fragile(nn.Module):
+        """Fails in one of its modes."""
+
+        def __init__(self, mode: bool) -> None:
+            super().__init__()
+            self.norm, self.frozen, self.mode = nn.BatchNorm1d(4), nn.BatchNorm1d(4), mode
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            out = self.frozen(self.norm(z))
+            if broken and self.training is self.mode:
+                raise RuntimeError("broken off")
+            return out
+
+    for mode in (True, False):
+        G, D = Fragile(mode).train(), nn.Sequential(nn.Linear(4, 1), nn.Flatten(0))
+        G.frozen.eval()
+        before = {k: v.clone() for k, v in G.state_dict().items()}
+        vitals = Vitals(G, D, torch.randn(6, 4), torch.randn(6, 4), torch.randn(5, 4))
+        with pytest.raises(RuntimeError, match="broken off") if broken else nullcontext():
+            vitals.check()
+        assert G.training and G.norm.training and not G.frozen.training
+        assert all(torch.equal(before[k], v) for k, v in G.state_dict().items())
+
+
 def test_the_norm_of_all_gradients_is_that_of_one_long_vector() -> None:
     net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
     assert gradient_norm(net) == 0
@@ -312,7 +481,7 @@ def test_the_norm_of_all_gradients_is_that_of_one_long_vector() -> None:
 
 def stored(part: str) -> list[tuple[str, str]]:
     """(truth, diagnosis) of the runs of a part."""
-    return [(run["case"], diagnose(run["log"]).name) for run in studies.load("diagnosis") if run["part"] == part]
+    return [(run["case"], diagnose(run["log"]).name) for run in studies.stored("failures") if run["part"] == part]
 
 
 def test_the_doctor_recognises_the_held_out_runs() -> None:
@@ -325,7 +494,7 @@ def test_the_doctor_recognises_the_held_out_runs() -> None:
 
 def test_held_out_runs_share_no_seed_with_the_runs_that_the_bounds_were_set_on() -> None:
     seeds: dict[str, set[int]] = {}
-    for run in studies.load("diagnosis"):
+    for run in studies.stored("failures"):
         seeds.setdefault(run["part"], set()).add(run["seed"])
     assert not seeds["design"] & (seeds["held-out"] | seeds["elsewhere"])
 

@@ -1,7 +1,9 @@
 """Objectives against the theory of the game, penalties on critics of known gradient, the players move by move."""
 
 import copy
+import inspect
 import math
+import re
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
@@ -120,6 +122,29 @@ def test_the_players_pull_in_opposite_directions(name: str) -> None:
     assert (torch.autograd.grad(g, fake)[0] < 0).all()
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_logits_of_another_shape_are_refused_without_the_annotations(name: str) -> None:
+    """(n, 1) beside (n,) would be averaged over all n² pairs, in silence."""
+    objective = OBJECTIVES[name]
+    d, g = (
+        inspect.unwrap(objective.d),
+        inspect.unwrap(objective.g),
+    )  # tests check annotations, a user's program does not
+    flat, column, fewer = torch.zeros(4), torch.zeros(4, 1), torch.zeros(3)
+    for real, fake in ((column, flat), (flat, column), (column, column), (flat, flat.sum())):
+        with pytest.raises(ValueError, match=r"logits must have shape \(n,\).* have .*(\(4, 1\)|\(\))") as error:
+            d(real, fake)
+        assert "end D in .squeeze(1) or nn.Flatten(0)" in str(error.value)
+        with pytest.raises(ValueError, match=r"logits must have shape \(n,\)"):
+            g(real, fake) if objective.paired else g(column)
+    if objective.paired:
+        for loss in (d, g):
+            with pytest.raises(ValueError, match=r"as many real as generated ones, but have \[\(4,\), \(3,\)\]"):
+                loss(flat, fewer)
+    else:
+        assert d(flat, fewer).isfinite()
+
+
 # ------------------------------------------------------------------------------------------------ the Dirac game
 
 
@@ -188,7 +213,7 @@ def test_r1_makes_the_equilibrium_attractive(r1: float) -> None:
 def test_players_walk_the_dirac_game_as_the_equations_say() -> None:
     G, D = Point(1.0, critic=False), Point(1.0, critic=True)
     opt_g, opt_d = (torch.optim.SGD(m.parameters(), lr=0.2) for m in (G, D))
-    players = gan.players(G, D, opt_g, opt_d, noise=train.Noise(), z_dim=1, r1=0.5)
+    players = gan.players(G, D, opt_g, opt_d, noise=train.Noise(), z_dim=1, penalties=[gan.r1(0.5)])
     state = torch.ones(2).double()
     for _ in train.train(players, cycle([torch.zeros(3, 1).double()]), 30):
         state = move(state.requires_grad_(True), h=0.2, alternating=True, r1=0.5).detach()
@@ -336,6 +361,28 @@ def test_cut_out_removes_the_expected_share_of_every_row_and_column() -> None:
     assert (np.abs(1 - y.mean((0, 1)).numpy() - expected) < 5 * error).all()
 
 
+@pytest.mark.parametrize("fill", [0.0, -1.0, 0.5])
+def test_what_comes_in_and_what_is_cut_out_has_the_value_of_the_background(fill: float) -> None:
+    x = torch.full((50, 2, 12, 12), 7.0)
+    shifted, cut = gan.augment(x, cutout=0.0, fill=fill), gan.augment(x, shift=0.0, fill=fill)
+    for y in (shifted, cut):
+        assert set(y.unique().tolist()) == {fill, 7.0}
+    assert torch.equal(gan.augment(torch.full_like(x, fill), fill=fill), torch.full_like(x, fill))
+
+
+def test_augmentation_with_noise_draws_from_it_alone() -> None:
+    x = torch.rand(6, 1, 12, 12)
+    before = torch.get_rng_state()
+    first, again = (gan.augment(x, brightness=0.1, noise=train.Noise(4)) for _ in range(2))
+    other = gan.augment(x, brightness=0.1, noise=train.Noise(5))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(3)
+    plain = gan.augment(x)
+    torch.manual_seed(3)
+    assert torch.equal(gan.augment(x), plain)
+
+
 def test_brightness_adds_one_constant_to_an_image() -> None:
     x = torch.randn(2000, 1, 4, 4)
     added = (gan.augment(x, **NOTHING, brightness=0.3) - x).flatten(1)
@@ -364,11 +411,11 @@ class Game:
         self.classes = classes
 
     def players(self, **options: Any) -> list[train.Player]:
-        return gan.players(self.G, self.D, self.opt_g, self.opt_d, noise=train.Noise(5), z_dim=3, **options)
+        return gan.players(self.G, self.D, self.opt_g, self.opt_d, z_dim=3, **{"noise": train.Noise(5), **options})
 
-    def player(self, **options: Any) -> train.Player:
+    def one_pass(self, **options: Any) -> train.Player:
         optimizer = torch.optim.SGD([*self.G.parameters(), *self.D.parameters()], lr=0.1)
-        return gan.player(self.G, self.D, optimizer, noise=train.Noise(5), z_dim=3, **options)
+        return gan.one_pass(self.G, self.D, optimizer, z_dim=3, **{"noise": train.Noise(5), **options})
 
     def batches(self, n: int = 6) -> Iterator[Tensor | Batch]:
         while True:
@@ -388,21 +435,23 @@ def same(a: list[Any], b: list[Any]) -> bool:
     return all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in zip(a, b, strict=True))
 
 
-OPTIONS: dict[str, dict[str, Any]] = {
+GIVEN: dict[str, dict[str, Any]] = {
     "plain": {},
-    "gradient penalty": {"gp": 10.0},
-    "R1 and R2": {"r1": 1.0, "r2": 0.5, "every": 2},
-    "instance noise": {"instance_noise": 0.1},
-    "consistency": {"consistency": 10.0},
-    "augmentation": {"augmentation": gan.augment, "consistency": 1.0},
-    "weight clipping": {"clip_d": 0.05},
+    "gradient penalty": {"penalties": [gan.gp(10.0, noise=train.Noise(6))]},
+    "R1 and R2": {"penalties": [gan.r1(1.0, every=2), gan.r2(0.5, every=2)]},
+    "instance noise": {"view": gan.instance_noise(0.1)},
+    "consistency": {"penalties": [gan.consistency(10.0)]},
+    "augmentation": {"view": gan.augment, "penalties": [gan.consistency(1.0)]},
+    "weight clipping": {},
+    "gradient clipping": {},
+    "accumulation": {},
+    "critic": {},
+}
+CHANGES: dict[str, dict[str, Any]] = {  # of both players
     "gradient clipping": {"clip": 1e-3},
     "accumulation": {"accumulate": 2},
-    "critic": {"n_critic": 3},
 }
-GAMES = [(name, "plain") for name in OBJECTIVES] + [
-    ("nonsaturating", option) for option in OPTIONS if option != "plain"
-]
+GAMES = [(name, "plain") for name in OBJECTIVES] + [("nonsaturating", option) for option in GIVEN if option != "plain"]
 
 
 @pytest.mark.parametrize("classes", [None, 5], ids=["without labels", "with labels"])
@@ -426,15 +475,18 @@ def test_a_move_reaches_one_player_only(objective: str, option: str, classes: in
 
     game.opt_d.register_step_post_hook(d_moved)
     game.opt_g.register_step_post_hook(g_moved)
-    ((_, losses),) = train.train(game.players(objective=objective, **OPTIONS[option]), game.batches(), 1)
-    assert [entry for entry in log if isinstance(entry, str)] == ["D"] * OPTIONS[option].get("n_critic", 1) + ["G"]
+    d, g = (p.replace(**CHANGES.get(option, {})) for p in game.players(objective=objective, **GIVEN[option]))
+    moves = 3 if option == "critic" else 1
+    d = d.replace(moves=moves, after=(lambda: gan.clip_weights(game.D, 0.05)) if option == "weight clipping" else None)
+    ((_, losses),) = train.train([d, g], game.batches(), 1)
+    assert [entry for entry in log if isinstance(entry, str)] == ["D"] * moves + ["G"]
     assert list(losses) == ["D", "G"]
     assert all(p.requires_grad for module in (game.D, game.G) for p in module.parameters())
 
 
 def test_a_discriminator_that_trains_alone_leaves_the_generator_alone() -> None:
     game = Game()
-    list(train.train(game.players(gp=1.0, r2=1.0)[:1], game.batches(), 1))  # nobody has frozen G
+    list(train.train(game.players(penalties=[gan.gp(1.0), gan.r2()])[:1], game.batches(), 1))  # nobody has frozen G
     assert gradients(game.G) == [None] * len(weights(game.G))
 
 
@@ -454,9 +506,9 @@ def test_reported_losses_are_those_of_a_hand_computation_with_the_same_noise(obj
 def test_penalties_enter_with_their_weights(step: int) -> None:
     game = Game(5)
     x, y = torch.rand(6, 1, 4, 4), torch.randint(5, (6,))
-    options = {"objective": "nonsaturating", "smooth": 0.1, "gp": 3.0, "r1": 0.7, "r2": 0.4, "every": 2}
-    flip = lambda v: v.flip(2)  # noqa: E731
-    d, _ = game.players(**options)
+    flip, noise = lambda v: v.flip(2), train.Noise(5)
+    penalties = [gan.gp(3.0, noise=noise), gan.r1(0.7, every=2), gan.r2(0.4, every=2)]
+    d, _ = game.players(objective=gan.smoothed("nonsaturating", 0.1), noise=noise, penalties=penalties)
     loss = d.loss(Batch(x, y), step)
     noise = train.Noise(5)
     fake, eps = game.G(noise.normal(6, 3), y).detach(), noise.uniform(6)
@@ -465,12 +517,18 @@ def test_penalties_enter_with_their_weights(step: int) -> None:
     if step == 4:  # every second step, twice as strong
         expected = expected + 2 * (0.35 * gan.r1_penalty(D, x).mean() + 0.2 * gan.r1_penalty(D, fake).mean())
     torch.testing.assert_close(loss, expected)
-    once, never = (game.players(augmentation=flip, consistency=weight)[0].loss(Batch(x, y), 1) for weight in (2.0, 0.0))
+    once, never = (
+        game.players(view=flip, penalties=[gan.consistency(weight, flip)])[0].loss(Batch(x, y), 1)
+        for weight in (2.0, 0.0)
+    )
     torch.testing.assert_close(once - never, 2 * (D(flip(x)) - D(x)).square().mean())
 
 
+ALL = [gan.gp(1.0), gan.r1(), gan.r2(), gan.consistency()]
+
+
 class Spy(nn.Module):
-    """A network that notes what it is called with."""
+    """A network that notes what it is called with in training; the check at the door is in evaluation mode."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -478,14 +536,15 @@ class Spy(nn.Module):
         self.seen: list[tuple[Tensor, ...]] = []
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        self.seen.append(tuple(v.detach().clone() for v in inputs))
+        if self.training:
+            self.seen.append(tuple(v.detach().clone() for v in inputs))
         return self.inner(*inputs)
 
 
 def test_labels_reach_both_players_on_every_path() -> None:
     game = Game(5)
     game.G, game.D = Spy(game.G), Spy(game.D)
-    options = {"gp": 1.0, "r1": 1.0, "r2": 1.0, "consistency": 1.0, "objective": "relativistic"}
+    options = {"penalties": ALL, "objective": "relativistic"}
     batch = next(game.batches())
     assert isinstance(batch, Batch)
     list(train.train(game.players(**options), iter([batch]), 1))
@@ -497,7 +556,8 @@ def test_every_move_of_the_critic_sees_a_batch_of_its_own_and_new_noise() -> Non
     game = Game()
     game.G, game.D = Spy(game.G), Spy(game.D)
     batches = [torch.full((4, 1, 4, 4), float(i)) for i in range(5)]
-    list(train.train(game.players(objective="wasserstein", n_critic=5), iter(batches), 1))
+    d, g = game.players(objective="wasserstein")
+    list(train.train([d.replace(moves=5), g], iter(batches), 1))
     assert [seen[0].mean().item() for seen in game.D.seen[:10:2]] == [0, 1, 2, 3, 4]
     assert len({seen[0].numpy().tobytes() for seen in game.G.seen}) == 6 and len(game.D.seen) == 11
 
@@ -512,9 +572,12 @@ def test_players_that_share_judge_one_set_of_images_in_turn(classes: int | None)
     assert all(torch.equal(game.D.seen[3 * i][0], game.D.seen[3 * i + 2][0]) for i in range(3))
     players[1].loss(next(game.batches()), 1)  # D alone draws images of its own
     assert len(game.G.seen) == 4
-    for options in ({"n_critic": 2}, {"accumulate": 2}):
-        with pytest.raises(ValueError, match="share=True goes with one batch a step"):
-            game.players(share=True, **options)
+    for changes in ([{"moves": 2}, {}], [{}, {"moves": 2}], [{"moves": 2}] * 2, [{"accumulate": 2}] * 2):
+        own = [p.replace(**change) for p, change in zip(game.players(share=True), changes, strict=True)]
+        with pytest.raises(ValueError, match=r"share=True hands .* keep G before D, and moves=1 and accumulate=1"):
+            list(train.train(own, game.batches(), 1))
+    with pytest.raises(ValueError, match=r"share=True hands .* keep G before D"):
+        list(train.train(game.players(share=True)[::-1], game.batches(), 2))
 
 
 @pytest.mark.parametrize("classes", [None, 4])
@@ -533,7 +596,7 @@ def test_a_joint_pass_judges_both_batches_at_once_with_the_same_loss(classes: in
 def test_a_joint_pass_is_refused_to_a_discriminator_that_mixes_examples() -> None:
     game = Game()
     game.D = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 1), nn.Flatten(0))
-    with pytest.raises(ValueError, match=r"joint=True would normalise.*take BatchNorm out of D"):
+    with pytest.raises(ValueError, match=r"\(joint=True, one_pass\) needs a D .* BatchNorm in D mixes .* take it out"):
         game.players(joint=True)
 
 
@@ -548,7 +611,7 @@ def test_one_pass_makes_the_moves_of_both_at_the_old_weights(objective: str, cla
     loss = entry.d(game.D(x, *y), game.D(images.detach(), *y))
     expected_d = torch.autograd.grad(loss, list(game.D.parameters()))
     expected_g = torch.autograd.grad(entry.g(game.D(images, *y)), list(game.G.parameters()))
-    ((_, losses),) = train.train([game.player(objective=objective)], iter([batch]), 1)
+    ((_, losses),) = train.train([game.one_pass(objective=objective)], iter([batch]), 1)
     assert losses == {"D": pytest.approx(loss.item())}
     for module, expected in ((game.D, expected_d), (game.G, expected_g)):
         for parameter, gradient in zip(module.parameters(), expected, strict=True):
@@ -559,7 +622,7 @@ def test_one_pass_and_shared_images_train_to_the_same_weights() -> None:
     game = Game()
     other = copy.deepcopy(game)
     batches = [torch.rand(6, 1, 4, 4) for _ in range(20)]
-    for players in ([game.player()], other.players(share=True)):
+    for players in ([game.one_pass()], other.players(share=True)):
         list(train.train(players, iter(batches), 20))
     for own, expected in zip((*weights(game.G), *weights(game.D)), (*weights(other.G), *weights(other.D)), strict=True):
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
@@ -570,7 +633,7 @@ def test_one_pass_calls_each_network_once_with_labels_and_all_images() -> None:
     game.G, game.D = Spy(game.G), Spy(game.D)
     batch = next(game.batches())
     assert isinstance(batch, Batch)
-    list(train.train([game.player()], iter([batch]), 1))
+    list(train.train([game.one_pass()], iter([batch]), 1))
     assert len(game.G.seen) == 1 and torch.equal(game.G.seen[0][1], batch.y)
     ((images, labels),) = game.D.seen
     assert torch.equal(images[:6], batch.x) and torch.equal(labels, torch.cat([batch.y, batch.y]))
@@ -583,7 +646,7 @@ def test_one_pass_gives_g_its_gradient_whatever_d_thinks(logit: float) -> None:
     with torch.no_grad():  # every image is 0, every logit is the one given, and dℓ/dx = 1
         for value, parameter in zip((0.0, 0.0, 1.0, logit), (*G.parameters(), *D.parameters()), strict=True):
             parameter.fill_(value)
-    player = gan.player(G, D, torch.optim.SGD(G.parameters()), noise=train.Noise(), z_dim=1)
+    player = gan.one_pass(G, D, torch.optim.SGD(G.parameters()), noise=train.Noise(), z_dim=1)
     player.loss(torch.zeros(4, 1), 1).backward()
     assert G.bias.grad is not None
     expected = -torch.sigmoid(torch.tensor(-logit)).item() if logit > -60 else 0.0
@@ -593,15 +656,15 @@ def test_one_pass_gives_g_its_gradient_whatever_d_thinks(logit: float) -> None:
 def test_one_pass_is_refused_where_the_ratio_of_the_gradients_is_not_known() -> None:
     game = Game()
     with pytest.raises(ValueError, match=r"'hinge' cannot move both at once; known are nonsaturating, .*gan\.players"):
-        game.player(objective="hinge")
+        game.one_pass(objective="hinge")
     game.D = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 1), nn.Flatten(0))
-    with pytest.raises(ValueError, match=r"BatchNorm in D mixes .* use gan\.players\(share=True\)"):
-        game.player()
+    with pytest.raises(ValueError, match=r"BatchNorm in D mixes .* take it out of D, or replace it by gan\.spectral"):
+        game.one_pass()
 
 
 def test_one_pass_clips_both_gradients_together() -> None:
     game = Game()
-    list(train.train([game.player(clip=1e-3)], game.batches(), 1))
+    list(train.train([game.one_pass().replace(clip=1e-3)], game.batches(), 1))
     own = [p.grad.flatten() for module in (game.G, game.D) for p in module.parameters() if p.grad is not None]
     assert torch.cat(own).norm().item() == pytest.approx(1e-3, rel=1e-2)
 
@@ -609,8 +672,9 @@ def test_one_pass_clips_both_gradients_together() -> None:
 def test_all_that_the_discriminator_sees_is_augmented() -> None:
     game = Game()
     game.D = Spy(game.D)
-    options = {"objective": "relativistic", "gp": 1.0, "r1": 1.0, "r2": 1.0, "consistency": 1.0}
-    list(train.train(game.players(augmentation=lambda x: 0 * x + 7, **options), game.batches(), 1))
+    view = lambda x: 0 * x + 7  # noqa: E731
+    game_of_all = game.players(objective="relativistic", view=view, penalties=ALL)
+    list(train.train(game_of_all, game.batches(), 1))
     assert all((seen[0] == 7).all() for seen in game.D.seen)
 
 
@@ -618,7 +682,7 @@ def test_instance_noise_is_added_to_real_and_to_generated_images() -> None:
     game = Game()
     game.D = Spy(game.D)
     x = torch.rand(500, 1, 4, 4)
-    d, _ = game.players(instance_noise=0.3)
+    d, _ = game.players(view=gan.instance_noise(0.3))
     d.loss(x, 1)
     fake = game.G(train.Noise(5).normal(500, 3))
     for (seen,), clean in zip(game.D.seen, (x, fake), strict=True):
@@ -631,29 +695,413 @@ def test_clipping_bounds_the_weights_and_the_gradients() -> None:
     game.opt_g.register_step_pre_hook(
         lambda *_: norms.append(torch.cat([p.grad.flatten() for p in game.G.parameters()]).norm().item())
     )
-    list(train.train(game.players(clip_d=0.03, clip=1e-4), game.batches(), 2))
+    d, g = (p.replace(clip=1e-4) for p in game.players())
+    list(train.train([d.replace(after=lambda: gan.clip_weights(game.D, 0.03)), g], game.batches(), 2))
     assert max(p.abs().max().item() for p in game.D.parameters()) == pytest.approx(0.03)
     assert norms == [pytest.approx(1e-4, rel=1e-2)] * 2
 
 
-def test_settings_of_the_moves_are_handed_on() -> None:
+def test_players_stand_in_the_order_of_their_moves() -> None:
     game = Game()
     schedules = tuple(torch.optim.lr_scheduler.ConstantLR(o) for o in (game.opt_d, game.opt_g))
-    d, g = game.players(n_critic=3, accumulate=2, clip=0.5, clip_d=0.1, schedules=schedules)
-    assert (d.name, d.module, d.optimizer, d.moves, d.accumulate, d.clip) == ("D", game.D, game.opt_d, 3, 2, 0.5)
-    assert (g.name, g.module, g.optimizer, g.moves, g.accumulate, g.clip) == ("G", game.G, game.opt_g, 1, 2, 0.5)
-    assert (d.schedule, g.schedule) == schedules and d.after is not None and g.after is None
+    d, g = (p.replace(schedule=s) for p, s in zip(game.players(), schedules, strict=True))
+    assert (d.name, d.module, d.optimizer, d.moves, d.accumulate, d.clip) == ("D", game.D, game.opt_d, 1, 1, None)
+    assert (g.name, g.module, g.optimizer, g.moves, g.accumulate, g.clip) == ("G", game.G, game.opt_g, 1, 1, None)
+    assert (d.schedule, g.schedule, d.after, g.after) == (*schedules, None, None)
+    assert [player.name for player in game.players(share=True)] == ["G", "D"]
+    with pytest.raises(ValueError, match="the schedule of D moves the learning rate of another optimiser"):
+        d.replace(schedule=schedules[1])
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("wrong", "message"),
     [
-        ({"objective": "dcgan"}, r"unknown objective 'dcgan'; known are minimax, .*relativistic"),
-        ({"objective": "hinge", "smooth": 0.1}, r"smooth=0\.1 goes with minimax.*'hinge'"),
-        ({"n_critic": 0}, "moves=0.*at least 1"),
-        ({"accumulate": 0}, "accumulate=0.*at least 1"),
+        (lambda: Game().players(objective="dcgan"), r"unknown objective 'dcgan'; known are minimax, .*relativistic"),
+        (lambda: gan.smoothed("hinge", 0.1), r"smooth=0\.1 goes with minimax.*'hinge'"),
+        (lambda: Game().players()[0].replace(moves=0), "moves=0.*at least 1"),
+        (lambda: Game().players()[0].replace(accumulate=0), "accumulate=0.*at least 1"),
+        (lambda: gan.r1(every=0), "every=0 must be at least 1"),
+        (lambda: gan.r2(every=-1), "every=-1 must be at least 1"),
+        (lambda: gan.augment(torch.zeros(4, 784)), r"augment needs images \(n, c, h, w\), but got \(4, 784\)"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Game().players(**options)
+        wrong()
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["apart", "joint"])
+@pytest.mark.parametrize("view", ["augment", "instance noise"])
+def test_two_processes_see_the_rows_that_one_sees(view: str, joint: bool) -> None:
+    """Rows 0, 2, 4 and rows 1, 3, 5, with the noise of the images, of the view and of the penalty's ε."""
+    x = torch.rand(6, 1, 4, 4)
+
+    def move(rank: int, world: int) -> tuple[list[Tensor], float]:
+        torch.manual_seed(0)
+        game, noise = Game(), train.Noise(5, rank=rank, world=world)
+        game.D = Spy(game.D)
+        views: dict[str, gan.View] = {
+            "augment": lambda v: gan.augment(v, brightness=0.2, noise=noise),
+            "instance noise": gan.instance_noise(0.3, noise=noise),
+        }
+        penalties = [gan.gp(10.0, noise=noise)]
+        d = game.players(noise=noise, view=views[view], penalties=penalties, joint=joint)[0]
+        torch.manual_seed(rank)  # processes have torch's generator to themselves
+        loss = d.loss(x[rank::world], 1).item()
+        seen = [seen for (seen,) in game.D.seen]
+        return [*seen[0].chunk(2), seen[1]] if joint else seen, loss
+
+    one, first, second = move(0, 1), move(0, 2), move(1, 2)
+    assert len(one[0]) == 3  # real and generated images, and those between
+    for whole, even, odd in zip(one[0], first[0], second[0], strict=True):
+        torch.testing.assert_close(even, whole[0::2])
+        torch.testing.assert_close(odd, whole[1::2])
+    assert (first[1] + second[1]) / 2 == pytest.approx(one[1], rel=1e-5) and first[1] != second[1]
+
+
+# ------------------------------------------------------------------------------------------------------ the door
+
+
+class Net(nn.Module):
+    """A network whose forward pass is a function of it and of what it gets."""
+
+    def __init__(self, forward: Callable[..., Tensor], **parts: nn.Module) -> None:
+        super().__init__()
+        self.function = forward
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(self, *inputs)
+
+
+def flat_linear(*after: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 1), *after)
+
+
+def with_d(D: nn.Module, **options: Any) -> list[train.Player]:
+    """A game with this D."""
+    game = Game()
+    game.D, game.opt_d = D, torch.optim.SGD(D.parameters(), lr=0.1)
+    return game.players(**options)
+
+
+def at_once_with_d(D: nn.Module) -> list[train.Player]:
+    game = Game()
+    game.D = D
+    return [game.one_pass()]
+
+
+ENDS_IN_A_SIGMOID: dict[str, Callable[[], nn.Module]] = {
+    "module, flattened": lambda: flat_linear(nn.Sigmoid(), nn.Flatten(0)),
+    "module at the end": lambda: flat_linear(nn.Flatten(0), nn.Sigmoid()),
+    "functional, squeezed": lambda: Net(lambda D, x: torch.sigmoid(D.body(x)).squeeze(1), body=flat_linear()),
+    "method, viewed": lambda: Net(lambda D, x: D.body(x).sigmoid().view(-1), body=flat_linear()),
+    "indexed": lambda: Net(lambda D, x: torch.sigmoid(D.body(x))[:, 0], body=flat_linear()),
+    "converted": lambda: Net(lambda D, x: D.body(x).squeeze(1).sigmoid().double().float(), body=flat_linear()),
+    "patches, averaged": lambda: Net(lambda D, x: D.body(x).sigmoid().mean((1, 2, 3)), body=nn.Conv2d(1, 1, 2)),
+    "registered first": lambda: Net(lambda D, x: D.end(D.body(x)).flatten(), end=nn.Sigmoid(), body=flat_linear()),
+}
+
+
+@pytest.mark.parametrize("name", ENDS_IN_A_SIGMOID)
+def test_a_discriminator_that_ends_in_a_sigmoid_is_refused(name: str) -> None:
+    D = ENDS_IN_A_SIGMOID[name]()
+    x = [torch.rand(6, 1, 4, 4)]
+    games = [with_d(D, objective=objective) for objective in OBJECTIVES if objective != "least_squares"]
+    games += [with_d(D, objective=gan.smoothed("nonsaturating", 0.1)), with_d(D, joint=True), with_d(D, share=True)]
+    for players in [*games, at_once_with_d(D)]:
+        for _ in range(2):  # who runs the cell again is told again
+            with pytest.raises(ValueError, match=r"D ends in a sigmoid, .* takes logits, .* take the sigmoid out of D"):
+                next(train.train(players, x, 1))
+
+
+@pytest.mark.parametrize("name", ENDS_IN_A_SIGMOID)
+def test_a_sigmoid_is_right_for_objectives_on_bounded_answers(name: str) -> None:
+    """Least squares has the targets 0 and 1; of an objective of the user's own nothing is known."""
+    bce = F.binary_cross_entropy
+    own = gan.Objective(
+        lambda real, fake: bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake)),
+        lambda fake: bce(fake, torch.ones_like(fake)),
+    )
+    for objective in ("least_squares", OBJECTIVES["least_squares"], own):
+        D = ENDS_IN_A_SIGMOID[name]()
+        assert len(list(train.train(with_d(D, objective=objective), [torch.rand(6, 1, 4, 4)], 2))) == 2
+
+
+def test_logits_that_lie_between_0_and_1_and_sigmoids_elsewhere_are_no_sigmoid_at_the_end() -> None:
+    between = flat_linear(nn.Flatten(0))
+    with torch.no_grad():
+        between[1].weight.mul_(0.01)
+        between[1].bias.fill_(0.5)
+    assert 0 < between(torch.rand(6, 1, 4, 4)).min() < between(torch.rand(6, 1, 4, 4)).max() < 1
+    gated = Net(
+        lambda D, x: D.end(D.gate(D.body(x)) * D.body(x)).squeeze(1),
+        body=nn.Sequential(nn.Flatten(), nn.Linear(16, 8)),
+        end=nn.Linear(8, 1),
+        gate=nn.Sigmoid(),
+    )
+    stretched = Net(lambda D, x: 8 * torch.sigmoid(D.body(x)).squeeze(1) - 4, body=flat_linear())
+    for D in (between, gated, stretched):
+        assert len(list(train.train(with_d(D), [torch.rand(6, 1, 4, 4)], 2))) == 2
+
+
+def normed(*, conditional: bool = False) -> nn.Module:
+    """A D with BatchNorm."""
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.LeakyReLU(0.2))
+    if not conditional:
+        return nn.Sequential(body, nn.Linear(8, 1), nn.Flatten(0))
+    return Net(lambda D, x, y: (D.body(x) * D.classes(y)).sum(1), body=body, classes=nn.Embedding(5, 8))
+
+
+PENALTIES: dict[str, gan.Penalty] = {"gp": gan.gp(), "r1": gan.r1(), "r2": gan.r2()}
+
+
+@pytest.mark.parametrize("classes", [None, 5], ids=["without labels", "with labels"])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_on_gradients_is_refused_to_a_discriminator_with_batchnorm(name: str, classes: int | None) -> None:
+    game = Game(classes)
+    game.D = normed(conditional=classes is not None)
+    game.opt_d = torch.optim.SGD(game.D.parameters(), lr=0.1)
+    batch = next(game.batches())
+    assert len(list(train.train(game.players(), [batch], 1))) == 1  # without a penalty BatchNorm is a choice
+    players = game.players(penalties=[PENALTIES[name]])
+    message = r"gradient of single images needs a D that judges every image alone, but BatchNorm .* nn\.GroupNorm"
+    with pytest.raises(ValueError, match=message):
+        list(train.train(players, [batch], 1))
+    for part in game.D.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.eval()  # frozen: a fixed linear map
+    assert len(list(train.train(players, [batch], 1))) == 1
+    assert not any(part.training for part in game.D.modules() if isinstance(part, nn.BatchNorm1d))
+
+
+def test_penalties_called_by_hand_refuse_batchnorm_too() -> None:
+    x, D = torch.rand(6, 1, 4, 4), normed()
+    calls = (
+        lambda: gan.gradient_penalty(D, x, x.flip(0)),
+        lambda: gan.r1_penalty(D, x),
+        lambda: gan.input_gradient(D, x),
+    )
+    for call in calls:
+        D.train()
+        with pytest.raises(ValueError, match=r"but BatchNorm in D mixes the images of a batch: take it out of D"):
+            call()
+        D.eval()
+        assert call().isfinite().all()
+
+
+class MinibatchDeviation(nn.Module):
+    """Appends the mean standard deviation of a batch, as Karras et al. (2018) do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x.std(0).mean().expand(len(x), 1)], 1)
+
+
+def test_minibatch_statistics_are_refused_where_real_and_generated_images_share_a_batch() -> None:
+    D = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), MinibatchDeviation(), nn.Linear(9, 1), nn.Flatten(0))
+    x = [torch.rand(6, 1, 4, 4)]
+    for players in (with_d(D, joint=True), at_once_with_d(D)):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"the others in the batch, .* use gan\.players without joint"):
+                next(train.train(players, x, 1))
+    assert len(list(train.train(with_d(D), x, 2))) == 2
+
+
+def test_batchnorm_that_wakes_after_the_game_was_made_is_refused_where_images_share_a_batch() -> None:
+    D = normed().eval()
+    for players in (with_d(D, joint=True), at_once_with_d(D)):
+        assert len(list(train.train(players, [torch.rand(6, 1, 4, 4)], 1))) == 1
+    D = normed().eval()
+    for players in (with_d(D, joint=True), at_once_with_d(D.eval())):
+        D.train()
+        with pytest.raises(ValueError, match="BatchNorm in D mixes the images"):
+            next(train.train(players, [torch.rand(6, 1, 4, 4)], 1))
+
+
+JUDGES_ALONE: dict[str, Callable[[], nn.Module]] = {
+    "dropout": lambda: nn.Sequential(nn.Dropout(0.5), flat_linear(nn.Flatten(0))),
+    "dropout that never rests": lambda: Net(lambda D, x: F.dropout(D.body(x), 0.5).squeeze(1), body=flat_linear()),
+    "noise of its own": lambda: Net(lambda D, x: D.body(x + torch.randn_like(x)).squeeze(1), body=flat_linear()),
+    "spectral norm": lambda: gan.spectral_norm(nn.Sequential(nn.Flatten(), nets.mlp(16, 8, 1), nn.Flatten(0))),
+    "layer norm": lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 1), nn.Flatten(0)),
+    "frozen BatchNorm": lambda: normed().eval(),
+}
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("name", JUDGES_ALONE)
+def test_a_discriminator_that_judges_alone_is_let_in_and_left_as_it_was(name: str, joint: bool) -> None:
+    """The door asks D twice; neither its modes and buffers nor torch's generator may show it."""
+    D, x = JUDGES_ALONE[name](), torch.rand(6, 1, 4, 4)
+    other, modes = copy.deepcopy(D), [part.training for part in D.modules()]
+    game = Game()
+    game.D, game.opt_d = D, torch.optim.SGD(D.parameters(), lr=0.1)
+    d = game.players(joint=joint)[0]
+    torch.manual_seed(7)
+    loss = d.loss(x, 1)
+    after = torch.get_rng_state()
+    torch.manual_seed(7)
+    fake = game.G(train.Noise(5).normal(6, 3)).detach()
+    answers = other(torch.cat([x, fake])).chunk(2) if joint else (other(x), other(fake))
+    torch.testing.assert_close(loss, gan.minimax_d(*answers))
+    assert torch.equal(torch.get_rng_state(), after)
+    assert [part.training for part in D.modules()] == modes
+    for mine, theirs in zip(D.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert len(list(train.train(at_once_with_d(D), [x], 2))) == 2
+
+
+def test_the_door_asks_at_the_first_batch_only() -> None:
+    calls: list[int] = []
+    D = Net(lambda D, x: calls.append(len(x)) or D.body(x).squeeze(1), body=flat_linear())
+    list(train.train(with_d(D, joint=True), [torch.rand(6, 1, 4, 4)], 3))
+    assert calls == [12, 12] + [12, 6] * 3
+    calls.clear()
+    list(train.train(with_d(D), [torch.rand(6, 1, 4, 4)], 3))
+    assert calls == [6, 6, 6] * 3
+
+
+class Square(nn.Module):
+    """A generator as many are written: noise (n, z, 1, 1)."""
+
+    def __init__(self, classes: int | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.ReLU(), nn.ConvTranspose2d(4, 1, 3), nn.Tanh())
+        self.classes = None if classes is None else nn.Embedding(classes, 1)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        x = self.body(z)
+        return x if self.classes is None else x * self.classes(y)[:, :, None, None]
+
+
+class Cured(Square):
+    """The same as the message says for a game with labels."""
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(z[:, :, None, None], y)
+
+
+@pytest.mark.parametrize("classes", [None, 5], ids=["without labels", "with labels"])
+def test_a_generator_that_wants_square_noise_is_told_the_cure_and_the_cure_works(classes: int | None) -> None:
+    game = Game(classes)
+    game.G = Square(classes)
+    game.opt_g = torch.optim.SGD(game.G.parameters(), lr=0.1)
+    cure = r"wrap it: (.*)$" if classes is None else r"begin its forward with (.*); for a game without labels"
+    given = r"\(6, 3\)" if classes is None else r"\(6, 3\) and labels of shape \(6,\)"
+    message = rf"G cannot take noise of shape {given}: .*Pass the z_dim .* if G wants \(n, 3, 1, 1\), {cure}"
+    for players in (game.players(), game.players(share=True), [game.one_pass()]):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=message) as error:
+                next(train.train(players, game.batches(), 1))
+            assert isinstance(error.value.__cause__, RuntimeError | IndexError)
+    found = re.search(cure, str(error.value))
+    assert found
+    if classes is None:
+        game.G = eval(found[1], {"nn": nn, "G": game.G})
+    else:
+        assert found[1] == "z = z[:, :, None, None]"
+        cured = Cured(classes)
+        cured.body, cured.classes = game.G.body, game.G.classes
+        game.G = cured
+    before = weights(game.G)
+    list(train.train(game.players(), game.batches(), 1))
+    assert not same(before, weights(game.G))
+
+
+def test_noise_of_another_length_is_told_in_words() -> None:
+    game = Game()
+    game.G = nn.Sequential(nn.Linear(7, 16), nn.Unflatten(1, (1, 4, 4)))
+    game.opt_g = torch.optim.SGD(game.G.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"G cannot take noise of shape \(6, 3\): mat1 and mat2 .*Pass the z_dim"):
+        next(train.train(game.players(), game.batches(), 1))
+
+
+def test_labels_for_networks_without_classes_are_told_in_words() -> None:
+    """As a DataLoader of digits yields them."""
+    game, batch = Game(), [torch.rand(6, 1, 4, 4), torch.arange(6)]
+    game.G = nn.Sequential(game.G)
+    game.D = nn.Sequential(game.D)
+    message = r"cannot take .* and labels of shape \(6,\): .*for a game without labels pass batches of images"
+    with pytest.raises(ValueError, match="G " + message):
+        next(train.train(game.players(), [batch], 1))
+    game.G = Net(lambda G, z, y: G.body(z), body=game.G)
+    with pytest.raises(ValueError, match="D " + message):
+        next(train.train(game.players(), [batch], 1))
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_images_that_do_not_fit_are_told_in_words(joint: bool) -> None:
+    game = Game()
+    with pytest.raises(ValueError, match=r"G draws images of shape \(6, 1, 4, 4\), but those .* \(6, 3, 8, 8\)"):
+        next(train.train(game.players(joint=joint), [torch.rand(6, 3, 8, 8)], 1))
+    with pytest.raises(ValueError, match=r"the batch holds torch\.uint8, but networks take floats: .* data\.to_float"):
+        next(train.train(game.players(joint=joint), [torch.zeros(6, 1, 4, 4, dtype=torch.uint8)], 1))
+    larger = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match=r"D cannot take images of shape \(\d+, 1, 4, 4\): .*Make D for the size"):
+        next(train.train(with_d(larger, joint=joint), [torch.rand(6, 1, 4, 4)], 1))
+
+
+def test_devices_that_differ_are_told_in_words() -> None:
+    game = Game()
+    game.G = nets.MLPDecoder(3, size=4, width=8).to("meta")
+    game.opt_g = torch.optim.SGD(game.G.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"the noise is on cpu, but the network is on meta: Noise\(device=…\)"):
+        next(train.train(game.players(), game.batches(), 1))
+    D = nets.MLPDiscriminator(size=4, width=8).to("meta")
+    with pytest.raises(ValueError, match=r"the batch is on cpu, but the network is on meta: data\.Batches\(…, dev"):
+        next(train.train(with_d(D), [torch.rand(6, 1, 4, 4)], 1))
+
+
+def test_memory_that_runs_out_is_no_question_of_shapes() -> None:
+    def full(G: nn.Module, z: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    game = Game()
+    game.G = Net(full, body=game.G)
+    with pytest.raises(torch.OutOfMemoryError, match=r"^out of memory"):
+        next(train.train(game.players(), game.batches(), 1))
+
+
+def test_optimisers_that_move_nothing_are_refused_when_the_game_is_made() -> None:
+    game = Game()
+    message = "the optimiser of D holds 4 tensors, of which 4 are not weights of its module"
+    with pytest.raises(ValueError, match=message):
+        gan.players(game.G, game.D, game.opt_d, game.opt_g, noise=train.Noise(), z_dim=3)
+    copied = copy.deepcopy(game.D)
+    with pytest.raises(ValueError, match=r"optimiser of D holds 6 tensors, of which 6 .* after a copy of the module"):
+        gan.players(game.G, copied, game.opt_g, game.opt_d, noise=train.Noise(), z_dim=3)
+    with pytest.raises(ValueError, match="the optimiser of D holds 4 tensors, of which 4 are not"):
+        gan.one_pass(copy.deepcopy(game.G), game.D, game.opt_g, noise=train.Noise(), z_dim=3)
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_watcher_sees_the_logits_of_each_move_of_d(joint: bool, share: bool) -> None:
+    game = Game(lr=0.0)
+    seen: list[tuple[Tensor, Tensor]] = []
+    x = torch.rand(6, 1, 4, 4)
+    list(train.train(game.players(watch=lambda *own: seen.append(own), joint=joint, share=share), [x], 2))
+    noise = train.Noise(5)
+    drawn = [noise.normal(6, 3) for _ in range(4)]
+    for (real, fake), z in zip(seen, drawn[:2] if share else drawn[::2], strict=True):
+        torch.testing.assert_close(real, game.D(x).detach())
+        torch.testing.assert_close(fake, game.D(game.G(z)).detach())
+        assert not real.requires_grad and not fake.requires_grad
+
+
+def test_a_penalty_of_ones_own_sees_the_discriminator_behind_its_view_and_the_step() -> None:
+    game, given = Game(5, lr=0.0), []
+
+    def own(D: gan.Critic, real: Tensor, fake: Tensor, step: int) -> Tensor:
+        given.append((D(real), real, fake, step))
+        return 3 * D(real).square().mean()
+
+    batch = next(game.batches())
+    assert isinstance(batch, Batch)
+    plain = game.players(view=lambda v: v.flip(3))[0].loss(batch, 4)
+    total = game.players(view=lambda v: v.flip(3), penalties=[own, own])[0].loss(batch, 4)
+    ((answers, real, fake, step), _) = given
+    torch.testing.assert_close(answers, game.D(batch.x.flip(3), batch.y))
+    torch.testing.assert_close(total - plain, 6 * answers.square().mean())
+    assert torch.equal(real, batch.x) and fake.shape == real.shape and not fake.requires_grad and step == 4

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from genlab import nets
+from genlab.nets.common import check_labels
 
 PAGE = Path(__file__).parents[1] / "notebooks/networks.md"
 Make = Callable[..., nn.Module]
@@ -107,10 +108,107 @@ def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) 
         net(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if not name.startswith("MLP")])
-def test_sizes_that_the_convolutions_are_not_made_for_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"size=30: .* 28, 32 or 64 pixels; resize"):
-        NETWORKS[name](channels=1, size=30, classes=None)
+CONVOLUTIONAL = [name for name in NETWORKS if not name.startswith("MLP")]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_every_size_from_16_to_256_works_or_names_the_nearest_that_do(name: str) -> None:
+    """On the meta device, where networks have shapes but no numbers: all 241 sizes in a second or two."""
+    work, refused = [], {}
+    with torch.device("meta"):
+        for size in range(10, 300):
+            try:
+                net = NETWORKS[name](channels=1, size=size, classes=None)
+            except ValueError as error:
+                refused[size] = str(error)
+            else:
+                work.append(size)
+                out = net(torch.empty(2, 5) if name in DECODERS else torch.empty(2, 1, size, size))
+                assert name not in DECODERS or out.shape == (2, 1, size, size)
+    assert tuple(work) == nets.SIZES
+    assert work == [16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256]
+    for size, words in refused.items():
+        below, above = [v for v in work if v < size][-1:], [v for v in work if v > size][:1]
+        named = f"nearest are {below[0]} and {above[0]}" if below and above else f"nearest is {(below + above)[0]}"
+        assert words.startswith(f"size={size}: ") and words.endswith(f"{named}; resize the images")
+    assert "nearest are 48 and 56;" in refused[50]
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("MLP")])
+def test_fully_connected_networks_take_any_size(name: str) -> None:
+    for size in (5, 17, 30, 50, 255):
+        net = NETWORKS[name](channels=3, size=size, classes=None)
+        assert net(torch.rand(2, 5) if name in DECODERS else torch.rand(2, 3, size, size)) is not None
+
+
+@pytest.mark.parametrize("size", [16, 20, 48, 96, 128])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_forward_and_backward_at_other_sizes(name: str, size: int) -> None:
+    net = NETWORKS[name](channels=3, size=size, classes=3)
+    x = torch.randn(2, 5) if name in DECODERS else torch.rand(2, 3, size, size)
+    out = flat(net.eval()(x, torch.tensor([0, 2])))
+    assert out.shape[1] == (3 * size**2 if name in DECODERS else 10 if name in ENCODERS else 1)
+    (out * torch.randn_like(out)).sum().backward()
+    unused = {"embedding.weight"} if name in DISCRIMINATORS else set()  # the row of label 1 has no gradient, others do
+    assert {k for k, p in net.named_parameters() if p.grad is None or not p.grad.any()} <= unused
+
+
+@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_channels_stop_growing(name: str, size: int) -> None:
+    with torch.device("meta"):
+        small, large = (NETWORKS[name](channels=3, size=s, classes=None) for s in (64, size))
+    most = [max(p.shape[:2].numel() for p in net.parameters() if p.ndim == 4) for net in (small, large)]
+    assert most[1] <= 2 * most[0]  # one more stage of the same channels on both sides, and never four times as many
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+@pytest.mark.parametrize("name", ["MLPEncoder", "ConvEncoder", *DISCRIMINATORS, "DCGANGenerator", "ResGenerator"])
+def test_channels_of_no_image_are_refused(name: str, channels: int) -> None:
+    with pytest.raises(ValueError, match=f"channels={channels}: .* 1 channel .* or 3 .*alpha"):
+        NETWORKS[name](channels=channels, size=28, classes=None)
+
+
+@pytest.mark.parametrize("make", [nets.GridEncoder, nets.Classifier])
+def test_channels_of_no_image_are_refused_without_a_size(make: Make) -> None:
+    with pytest.raises(ValueError, match="channels=4"):
+        make(**({"d": 6} if make is nets.GridEncoder else {}), channels=4)
+
+
+@pytest.mark.parametrize("side", [16, 20, 100])
+def test_grid_networks_take_multiples_of_four(side: int) -> None:
+    grid = nets.GridEncoder(6, channels=3, width=4)(torch.rand(2, 3, side, side + 4))
+    assert grid.shape == (2, 6, side // 4, side // 4 + 1)
+    assert nets.GridDecoder(6, channels=3, width=4)(grid).shape == (2, 3, side, side + 4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 30, 32), (2, 3, 32, 30), (2, 1, 32, 32), (3, 32, 32)])
+def test_grid_networks_refuse_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"\(n, 3, h, w\) with sides that are multiples of 4.*" + re.escape(str(shape))
+    ):
+        nets.GridEncoder(6, channels=3, width=4)(torch.rand(shape))
+    with pytest.raises(ValueError, match=r"grid must have shape \(n, 6, h, w\)"):
+        nets.GridDecoder(6, width=4)(torch.rand(shape))
+
+
+def test_the_classifier_refuses_sizes_only_when_told_its_own() -> None:
+    images = torch.rand(2, 1, 32, 32)
+    assert nets.Classifier(width=4, d=16)(images).shape == (2, 10)
+    with pytest.raises(ValueError, match=r"\(n, 1, 28, 28\), but got \(2, 1, 32, 32\)"):
+        nets.Classifier(width=4, d=16, size=28)(images)
+    with pytest.raises(ValueError, match=r"\(n, 1, h, w\).* but got \(2, 3, 32, 32\)"):
+        nets.Classifier(width=4, d=16)(images.expand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_codes_of_another_shape_are_refused(name: str) -> None:
+    net, (z,) = build(name)
+    with pytest.raises(ValueError, match=r"z must have shape \(n, 5\), but got \(6, 5, 1, 1\); pass z.flatten\(1\)"):
+        net(z[:, :, None, None])
+    for shape in ((6, 4), (6,), (5,)):
+        with pytest.raises(ValueError, match=r"\(n, 5\), but got " + re.escape(str(shape)) + "; draw torch.randn"):
+            net(torch.zeros(shape))
 
 
 # -------------------------------------------------------------------------------------------------------- labels
@@ -124,6 +222,55 @@ def test_labels_that_are_missing_or_superfluous_are_refused(name: str) -> None:
     net, _ = build(name)
     with pytest.raises(ValueError, match=r"got labels.* made without classes; leave y out"):
         net(x, y)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_labels_of_another_type_or_shape_are_refused(name: str, device: str) -> None:
+    net, (x, y) = build(name, classes=3)
+    net, x, y = net.to(device), x.to(device), y.to(device)
+    for wrong in (y.float(), y.bool(), y.to(torch.uint8)):
+        with pytest.raises(ValueError, match=rf"whole numbers, torch.int64, but got {wrong.dtype}; convert: y.long"):
+            net(x, wrong)
+    for wrong in (y[:5], y[:, None], y[:1], y[0]):
+        with pytest.raises(
+            ValueError, match=r"shape \(6,\), one for each example, but got " + re.escape(str(tuple(wrong.shape)))
+        ):
+            net(x, wrong)
+    with pytest.raises(ValueError, match=r"argmax\(1\)"):
+        net(x, y[:, None].expand(6, 3))
+    with pytest.raises(ValueError, match="but got list"):
+        net(x, [0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_labels_out_of_range_are_refused_at_every_call(name: str) -> None:
+    net, (x, y) = build(name, classes=3)
+    for _ in range(2):
+        net(x, y), net(x, y.int())
+        with pytest.raises(ValueError, match=r"from 0 to 2, but got 1 to 3; shift them, or make .* more classes"):
+            net(x, y + 1)
+        with pytest.raises(ValueError, match=r"from 0 to 2, but got -1 to 1"):
+            net(x, y - 1)
+
+
+class Elsewhere(Tensor):
+    """Labels that say they are on a GPU."""
+
+    device = property(lambda self: torch.device("cuda"))  # type: ignore[assignment]
+
+
+def test_on_a_gpu_the_range_is_looked_at_until_it_was_right_once() -> None:
+    table, right, wrong = nn.Embedding(3, 2), torch.tensor([0, 2]), torch.tensor([1, 3])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="from 0 to 2, but got 1 to 3"):
+            check_labels(wrong.as_subclass(Elsewhere), table, 2)
+    check_labels(right.as_subclass(Elsewhere), table, 2)
+    check_labels(wrong.as_subclass(Elsewhere), table, 2)  # this look would wait for the device at every step
+    with pytest.raises(ValueError, match="whole numbers"):
+        check_labels(right.float().as_subclass(Elsewhere), table, 2)
+    with pytest.raises(ValueError, match="from 0 to 2"):
+        check_labels(wrong.as_subclass(Elsewhere), nn.Embedding(3, 2), 2)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -155,6 +302,39 @@ def test_conditional_norm_scales_and_shifts_by_class() -> None:
         [(1 + r[:4, None, None]) * image + r[4:, None, None] for r, image in zip(rows, plain, strict=True)]
     )
     torch.testing.assert_close(norm(x, y), expected)
+
+
+# --------------------------------------------------------------------------------------------------------- modes
+
+
+def mixed() -> tuple[nn.Module, list[bool]]:
+    """A training network with a frozen BatchNorm and, inside an evaluating part, a layer that trains."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Sequential(nn.Dropout(), nn.Dropout())).train()
+    net[1].eval()
+    net[2].training = False
+    return net, [part.training for part in net.modules()]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_evaluating_gives_every_part_its_mode_back(fails: bool) -> None:
+    (net, before), (other, _) = mixed(), mixed()
+    other.eval()
+    try:
+        with nets.evaluating(net, other):
+            assert not any(part.training for both in (net, other) for part in both.modules())
+            if fails:
+                raise KeyError("inside")
+    except KeyError:
+        assert fails
+    assert [part.training for part in net.modules()] == before and True in before and False in before
+    assert not any(part.training for part in other.modules())
+
+
+def test_evaluating_the_same_network_twice_or_inside_itself_restores_it() -> None:
+    net, before = mixed()
+    with nets.evaluating(net, net[2]), nets.evaluating(net):
+        assert not any(part.training for part in net.modules())
+    assert [part.training for part in net.modules()] == before
 
 
 # ------------------------------------------------------------------------------------------------ what it computes
@@ -236,8 +416,72 @@ def row(call: str, inputs: str) -> str:
     out = net(x, *(torch.zeros(2, dtype=torch.long) for _ in sizes[1:]))
     parts = out if isinstance(out, tuple) else (out,)
     outputs = ", ".join(f"({', '.join(['n', *map(str, part.shape[1:])])}{',' * (part.ndim == 1)})" for part in parts)
-    count = sum(p.numel() for p in net.parameters())
-    return f"| `{call}` | `{inputs}` → `{outputs}` | {count:,} |"
+    return f"| `{call}` | `{inputs}` → `{outputs}` | {count(net):,} |"
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def growth_row(name: str, what: str) -> str:
+    """The line of the table of widths: what twice the default width does to the parameters."""
+    cls = getattr(nets, name)
+    known = inspect.signature(cls).parameters
+    first = () if known[next(iter(known))].default is not inspect.Parameter.empty else (16,)
+    found = []
+    for size, channels in ((28, 1), (64, 3), (256, 3)):
+        shape = {"channels": channels} | ({"size": size} if "size" in known else {})
+        with torch.device("meta"):
+            wide, plain = (count(cls(*first, width=times * known["width"].default, **shape)) for times in (2, 1))
+        found.append(f"× {wide / plain:.1f}")
+    return f"| `{name}` | {what} | {' | '.join(found)} |"
+
+
+def test_the_page_says_truly_what_twice_the_width_does() -> None:
+    lines = PAGE.read_text(encoding="utf-8").split("## Width")[1].splitlines()
+    rows = [(line, match[1], match[2]) for line in lines if (match := re.match(r"\| `(\w+)` \| (.*?) \| ×", line))]
+    assert {name for _, name, _ in rows} == {call.split("(")[0] for _, call, _ in listed()}
+    assert [line for line, _, _ in rows] == [growth_row(name, what) for _, name, what in rows]
+
+
+# For each network: where channels (or units) of `width` stand, as the number of inputs or outputs of one of its layers.
+WIDTHS: dict[str, Callable[[list[nn.Module]], int]] = {
+    "MLPEncoder": lambda layers: layers[0].out_features,
+    "MLPDecoder": lambda layers: layers[-1].in_features,
+    "MLPDiscriminator": lambda layers: layers[-1].in_features,
+    "ConvEncoder": lambda layers: layers[0].out_channels,
+    "ConvDecoder": lambda layers: layers[-1].in_channels,
+    "DCGANGenerator": lambda layers: layers[-1].in_channels // 2,  # half of the channels before the last layer
+    "DCGANDiscriminator": lambda layers: layers[0].out_channels,
+    "ResGenerator": lambda layers: layers[-1].in_channels,
+    "ResDiscriminator": lambda layers: layers[0].out_channels,
+}
+
+
+@pytest.mark.parametrize("size", [28, 64, 128])
+@pytest.mark.parametrize("name", WIDTHS)
+def test_width_is_what_the_page_says(name: str, size: int) -> None:
+    first = (5,) if "coder" in name or "Generator" in name else ()
+    net = getattr(nets, name)(*first, size=size, width=12)
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    if "Discriminator" in name and name != "MLPDiscriminator":
+        layers = [m for m in layers if isinstance(m, nn.Conv2d)]
+    assert WIDTHS[name](layers) == 12
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: nets.ConvEncoder(16, channels=3, size=64), 1_218_688),
+        (lambda: nets.ConvDecoder(16, channels=3, size=64), 1_220_451),
+        (lambda: nets.DCGANGenerator(channels=3, size=64), 3_281_795),
+        (lambda: nets.ResGenerator(channels=3, size=64), 381_507),
+        (lambda: nets.ResDiscriminator(channels=3, size=64), 273_089),
+    ],
+)
+def test_images_of_64_pixels_keep_their_networks(make: Make, expected: int) -> None:
+    """The page counts those of 28 and 32; all must stay as they are, for the weights that people have stored."""
+    assert count(make()) == expected
 
 
 def listed() -> list[tuple[str, str, str]]:
@@ -255,7 +499,9 @@ def test_every_row_of_the_page_is_what_the_network_is() -> None:
 
 def test_the_page_lists_every_network() -> None:
     blocks = {"ConditionalNorm", "UpConv", "UpBlock", "DownBlock"}
-    classes = {name for name, cls in inspect.getmembers(nets, inspect.isclass) if cls.__module__ == nets.__name__}
+    classes = {
+        name for name, cls in inspect.getmembers(nets, inspect.isclass) if cls.__module__.startswith("genlab.nets")
+    }
     assert {call.split("(")[0] for _, call, _ in listed()} == classes - blocks
 
 

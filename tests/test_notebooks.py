@@ -206,7 +206,7 @@ def nbval(path: Path) -> subprocess.CompletedProcess[str]:
         "-q",
         str(path),
     ]
-    return subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
+    return subprocess.run(command, capture_output=True, text=True, cwd=path.parent, encoding="utf-8")
 
 
 def test_nbval_is_green_on_a_stored_notebook_and_red_when_an_output_is_corrupted(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_nbval_is_green_on_a_stored_notebook_and_red_when_an_output_is_corrupted
     notebooks.store(path)
     green = nbval(path)
     assert green.returncode == 0 and "2 passed" in green.stdout
-    path.write_text(path.read_text().replace("✓ 21", "✓ 22"))
+    path.write_text(path.read_text(encoding="utf-8").replace("✓ 21", "✓ 22"), encoding="utf-8")
     red = nbval(path)
     assert red.returncode == 1 and "1 failed" in red.stdout
 
@@ -261,7 +261,7 @@ def test_notebooks_run_in_this_interpreter_whatever_kernels_are_installed(
     other = tmp_path / "kernels" / "python3"
     other.mkdir(parents=True)
     spec = {"argv": ["no-such-python"], "display_name": "another", "language": "python"}
-    (other / "kernel.json").write_text(json.dumps(spec))
+    (other / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     notebook = notebooks.execute(write(tmp_path, "import sys\nprint(sys.executable)"))
     assert notebook.cells[0].outputs[0].text.strip() == sys.executable

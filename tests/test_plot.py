@@ -15,7 +15,7 @@ from IPython import display
 from PIL import Image
 from torch import Tensor
 
-from genlab import data, plot
+from genlab import densities, plot
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,32 @@ def test_tile_maps_low_and_high_to_zero_and_one_and_cuts_the_rest() -> None:
 def test_tile_refuses_what_is_not_a_batch_of_images(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"images must have shape \(n, 1 or 3, h, w\), but got \("):
         plot.tile(torch.zeros(shape))
+
+
+def test_a_range_that_would_be_cut_away_is_refused_with_the_remedy() -> None:
+    made = torch.tanh(3 * torch.randn(6, 1, 28, 28))
+    for draw in (plot.tile, lambda x: plot.images(plot.figure()[1], x)):
+        with pytest.raises(ValueError, match=r"far below low=0: if they are in \[-1, 1\].* pass low=-1, or"):
+            draw(made)
+    assert plot.tile(made, low=-1).min() < 0.01
+    assert plot.tile((made + 1) / 2).min() < 0.01
+    with pytest.raises(ValueError, match=r"torch.uint8 and reach 250; pass high=255"):
+        plot.tile(torch.full((1, 3, 4, 4), 250, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.5])
+def test_noisy_images_are_cut_in_silence(spread: float) -> None:
+    x = (torch.rand(10, 1, 28, 28) > 0.8) + spread * torch.randn(10, 1, 28, 28)
+    assert plot.tile(x).shape == (28, 289)
+    assert plot.tile(torch.rand(4, 1, 8, 8) > 0.5).max() == 1
+
+
+def test_numpy_images_are_taken_and_other_things_named() -> None:
+    x = torch.rand(4, 3, 5, 7)
+    np.testing.assert_array_equal(plot.tile(x.numpy()), plot.tile(x))
+    np.testing.assert_array_equal(plot.tile(x.numpy()[:, :, ::-1]), plot.tile(x.flip(2)))
+    with pytest.raises(ValueError, match=r"images must have shape .* but got a list"):
+        plot.tile([x[0], x[1]])  # type: ignore[arg-type]
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
@@ -112,7 +138,7 @@ def test_curves_refuse_to_smooth_over_more_than_there_is() -> None:
 
 def test_density_draws_the_density_the_right_way_up() -> None:
     _, ax = plot.figure()
-    p = data.mixture([[1.5, -0.5]], 0.4)
+    p = densities.mixture([[1.5, -0.5]], 0.4)
     plot.density(ax, p.log_prob, limit=2, n=80)
     (image,) = ax.images
     values = np.asarray(image.get_array())

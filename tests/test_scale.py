@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genlab import __main__ as command_line
-from genlab import data, recipes, runs, train
-from genlab.settings import SETTINGS
+from genlab import checkpoint, data, runs
+from genlab.runs import base
 from tests import processes
 
 HERE = Path(__file__).parent
@@ -59,40 +59,66 @@ def run(*commands: list[str], seconds: float = 240) -> list[str]:
     return [out for out, _ in said]
 
 
-def checkpoint(folder: Path, step: int) -> dict[str, Tensor]:
-    return load_file(folder / f"checkpoints/step-{step:08d}.safetensors")
+def weights(folder: Path, step: int) -> dict[str, Tensor]:
+    """What a checkpoint holds, by part, but for the generators of its processes."""
+    tensors = load_file(folder / f"checkpoints/step-{step:08d}.safetensors")
+    return {key.removeprefix("parts/"): value for key, value in tensors.items() if key.startswith("parts/")}
 
 
 def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
-    """Twenty steps of a VAE and of WGAN-GP, with clipping and accumulation: weights, averages and optimisers.
+    """Twenty steps of each of `processes.RUNS`: weights, averages and optimisers; of two more loops the weights.
 
-    Twenty steps, too, of a GAN whose players move at once: weights.
+    Among them are clipping and accumulation, free bits, gradient penalties, augmentation and noise of what D sees, both
+    moves of a GAN at once, and codes that are restarted.
     """
     command = next(c for c in COMMANDS if "--multi_gpu" in c)
     program = [HERE / "processes.py", tmp_path / "two"]
     (said,) = run(launcher(command, program, num_processes="2", main_process_port=free_port()))
-    assert sorted(line for line in said.splitlines() if line.startswith("process")) == [
+    lines = sorted(line for line in said.splitlines() if line.startswith("process"))
+    assert [line for line in lines if "after" not in line] == [
         "process 0 of 2 by gloo",
         "process 0: the loss of P is nan at step 3",
         "process 1 of 2 by gloo",
         "process 1: the loss of P is nan at step 3",
     ]
+    _check_generators(tmp_path / "two", dict(line.split(": ") for line in lines if "after" in line))
     processes.main(tmp_path / "one")
-    for recipe in processes.RUNS:
-        one, both = (checkpoint(tmp_path / name / recipe, 20) for name in ("one", "two"))
-        assert one.keys() == both.keys()
-        for key, value in one.items():
-            # Optimisers hold sums of squared gradients in the hundreds: for them 1e-6 is relative.
-            torch.testing.assert_close(both[key], value, atol=1e-6, rtol=1e-6 if "optimizer" in key else 0)
-        half = checkpoint(tmp_path / "one" / recipe, 10)
-        moved = max((half[k] - v).abs().max().item() for k, v in one.items() if k.startswith(("model.", "D.")))
-        assert moved > 5e-4, "the weights hardly moved, so their equality says nothing"
-        assert any(not torch.equal(both[key], value) for key, value in one.items()), "additions had another order"
-        histories = [(tmp_path / name / recipe / "history.jsonl").read_text().splitlines() for name in ("one", "two")]
-        for a, b in zip(*histories, strict=True):
-            assert json.loads(b) == pytest.approx(json.loads(a), rel=1e-4)
-    one, both = (load_file(tmp_path / name / "at_once.safetensors") for name in ("one", "two"))
-    torch.testing.assert_close(both, one, atol=1e-6, rtol=0)
+    for name in processes.RUNS:
+        _check_run(*(tmp_path / number / name for number in ("one", "two")))
+    for name in ("at_once", "restarts"):
+        one, both = (load_file(tmp_path / number / f"{name}.safetensors") for number in ("one", "two"))
+        for key, value in one.items():  # the quantiser's sums lie in the hundreds, too
+            torch.testing.assert_close(both[key], value, atol=1e-6, rtol=1e-6 if "quantiser" in key else 0)
+    assert one["restarted"].sum() > 10 and one["restarted"].max() < 20, "too few codes were restarted, or all always"
+
+
+def _check_run(one: Path, two: Path) -> None:
+    alone, both, half = weights(one, 20), weights(two, 20), weights(one, 10)
+    assert alone.keys() == both.keys()
+    for key, value in alone.items():
+        # Optimisers hold sums of squared gradients in the hundreds: for them 1e-6 is relative.
+        torch.testing.assert_close(
+            both[key],
+            value,
+            atol=1e-6,
+            rtol=1e-6 if "optimizer" in key else 0,
+            msg=lambda text, key=key: f"{key}: {text}",
+        )
+    moved = max((half[k] - v).abs().max().item() for k, v in alone.items() if k.startswith(("model/", "D/")))
+    assert moved > 5e-4, "the weights hardly moved, so their equality says nothing"
+    assert any(not torch.equal(both[key], value) for key, value in alone.items()), "additions had another order"
+    histories = [(folder / "history.jsonl").read_text().splitlines() for folder in (one, two)]
+    for a, b in zip(*(map(json.loads, lines) for lines in histories), strict=True):
+        names = a.keys() & {"step", "D", "G", "VAE"}  # vital signs are those of the first process
+        assert [b[name] for name in names] == pytest.approx([a[name] for name in names], rel=1e-4)
+
+
+def _check_generators(folder: Path, drawn: dict[str, str]) -> None:
+    """Each process has random numbers of its own, for dropout, and they go on after an interruption."""
+    whole, resumed = ([drawn[f"process {rank} after {name}"] for rank in (0, 1)] for name in ("whole", "resumed"))
+    assert whole == resumed and whole[0] != whole[1]
+    for one, other in zip(weights(folder / "whole", 6).items(), weights(folder / "resumed", 6).items(), strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1]), one[0]
 
 
 def test_the_commands_for_several_machines_run(tmp_path: Path) -> None:
@@ -113,25 +139,27 @@ def test_the_launcher_and_the_command_line_know_every_documented_option() -> Non
     several = 0
     for command in COMMANDS:
         own = command[command.index("genlab") + 1 :]
-        given = command_line._recipe_parser(own[0]).parse_args(own[1:]).as_dict()
+        options = command_line._with_values(own)[1:]
+        given = command_line._run_parser(own[0]).parse_args(options).as_dict()
         given.pop("config")
-        settings = SETTINGS[own[0]](**given)
+        settings = runs.family(own[0]).settings(**given)
         assert settings.out != "runs/gan" or command[0] == "genlab"
         if command[0] == "accelerate":
             several += 1
-            options = launch_command_parser().parse_args(command[2:])
-            assert options.multi_gpu and options.module and options.training_script == "genlab"
-            assert settings.batch_size % options.num_processes == 0
-            assert options.num_processes % options.num_machines == 0
+            launched = launch_command_parser().parse_args(command[2:])
+            assert launched.multi_gpu and launched.module and launched.training_script == "genlab"
+            assert settings.batch_size % launched.num_processes == 0
+            assert launched.num_processes % launched.num_machines == 0
     assert several == 3
 
 
 def test_machines_that_do_not_share_the_folder_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "gather_object", lambda starts: [*starts, 500])
+    monkeypatch.setattr(base, "gather_object", lambda starts: [*starts, 500])
+    settings = runs.family("vae").settings(out=str(tmp_path / "run"), steps=1)
     with pytest.raises(
         ValueError, match=r"checkpoints of different steps, \[0, 500\].* an out that all machines share"
     ):
-        recipes.fit_vae(SETTINGS["vae"](out=str(tmp_path / "run"), steps=1))  # type: ignore[arg-type]
+        runs.family("vae").fit(settings)
     assert not (tmp_path / "run").exists()
 
 
@@ -145,7 +173,7 @@ def test_data_in_shards_train_resume_and_pass_once_an_epoch(tmp_path: Path, monk
     assert len(list((tmp_path / "shards").glob("*.bin"))) == 4
     (tmp_path / "read.py").write_text(read)
     whole = runpy.run_path("read.py")
-    assert [path.name for path in train.checkpoints("checkpoints")] == [f"step-{s:08d}.safetensors" for s in (60, 80)]
+    assert [path.name for path in checkpoint.found("checkpoints")] == [f"step-{s:08d}.safetensors" for s in (60, 80)]
     Path("checkpoints/step-00000080.safetensors").unlink()  # a run that was killed at step 79: an epoch has 62 batches
     again = runpy.run_path("read.py")
     assert again["start"] == 60 and whole["start"] == 0

@@ -51,11 +51,11 @@ def test_runs_are_made_once_and_loaded_in_their_order(tmp_path: Path, monkeypatc
     studies.make("toy", folder=tmp_path, say=lambda line: None)
     toy(monkeypatch, RUNS, made)
     with pytest.raises(ValueError, match=r"2 of the 4 runs of toy are not stored.*variant=\"a\", seed=1.*studies toy"):
-        studies.load("toy", folder=tmp_path)
+        studies.stored("toy", folder=tmp_path)
     said: list[str] = []
     studies.make("toy", folder=tmp_path, say=said.append)
     assert made == RUNS[2:] + RUNS[:2] and len(said) == 2 and said[0].startswith('1 of 2: variant="a"')
-    assert studies.load("toy", folder=tmp_path) == [run | {"square": run["seed"] ** 2} for run in RUNS]
+    assert studies.stored("toy", folder=tmp_path) == [run | {"square": run["seed"] ** 2} for run in RUNS]
     studies.make("toy", folder=tmp_path, say=said.append)
     assert len(made) == 4 and not list(tmp_path.glob("*.partial"))
 
@@ -75,10 +75,10 @@ def test_a_process_of_its_own_gets_the_numbers_that_this_one_gets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real pool, on the first run of a real study."""
-    whole = studies.study("diagnosis")
+    whole = studies.study("failures")
     monkeypatch.setattr(studies, "study", lambda name: whole._replace(runs=whole.runs[:1]))
-    studies.make("diagnosis", folder=tmp_path, say=lambda line: None)
-    (entry,) = json.loads((tmp_path / "diagnosis.json").read_text())["runs"]
+    studies.make("failures", folder=tmp_path, say=lambda line: None)
+    (entry,) = json.loads((tmp_path / "failures.json").read_text())["runs"]
     assert entry["settings"] == whole.runs[0] and entry["seconds"] > 0
     assert entry["results"] == json.loads(json.dumps(whole.run(whole.runs[0]), allow_nan=False))
 
@@ -94,16 +94,14 @@ def test_summaries_are_means_and_sample_deviations() -> None:
 @pytest.mark.parametrize("name", studies.NAMES)
 def test_stored_studies_are_whole_and_of_different_runs(name: str) -> None:
     runs = studies.study(name).runs
-    assert len(studies.load(name)) == len(runs)
+    assert len(studies.stored(name)) == len(runs)
     assert max(Counter(json.dumps(run) for run in runs).values()) == 1
     assert all("seed" in run for run in runs)
     stored = json.loads((studies.FOLDER / f"{name}.json").read_text())
     assert stored["command"] == f"python -m genlab.studies {name}" and len(stored["runs"]) == len(runs)
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["diagnosis", "0"], ["diagnosis", "two"], ["diagnosis", "1", "1"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["failures", "0"], ["failures", "two"], ["failures", "1", "1"]])
 def test_wrong_commands_get_one_line_and_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -112,7 +110,7 @@ def test_wrong_commands_get_one_line_and_status_2(arguments: list[str], capsys: 
 
 def test_an_unknown_study_is_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match="unknown study 'nothing'; known are stabilising"):
-        studies.load("nothing")
+        studies.stored("nothing")
 
 
 # ------------------------------------------------------------------------------------------------ the runs of studies
@@ -121,7 +119,7 @@ def test_an_unknown_study_is_refused_with_the_known() -> None:
 @pytest.mark.parametrize("name", stabilising.VARIANTS)
 def test_every_variant_spends_the_same_arithmetic(name: str) -> None:
     options = stabilising.VARIANTS[name]
-    made = {run["steps"] for run in studies.load("stabilising") if run["variant"] == name}
+    made = {run["steps"] for run in studies.stored("stabilising") if run["variant"] == name}
     baseline = stabilising.STEPS * stabilising.Game(0).flops(1)
     game = stabilising.Game(0, **options)
     (steps,) = made  # of all seeds
@@ -131,17 +129,17 @@ def test_every_variant_spends_the_same_arithmetic(name: str) -> None:
 
 @pytest.mark.parametrize("name", choices.CHOICES)
 def test_every_choice_can_be_taken_out_and_the_rest_stays(name: str) -> None:
-    recipe = dataclasses.replace(choices.Recipe(), **choices.CHOICES[name])
+    chosen = dataclasses.replace(choices.Choices(), **choices.CHOICES[name])
     torch.manual_seed(0)
-    G, D = choices.networks(recipe)
+    G, D = choices.networks(chosen)
     before = [p.detach().clone() for p in (*G.parameters(), *D.parameters())]
-    for _, losses in choices.game(recipe, G, D, 2, seed=0):
+    for _, losses in choices.game(chosen, G, D, 2, seed=0):
         assert all(math.isfinite(loss) for loss in losses.values())
     after = [*G.parameters(), *D.parameters()]
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    x = choices.draw(G, recipe, 20)
+    x = choices.draw(G, chosen, 20)
     assert x.shape == (20, 1, 28, 28) and x.min() >= 0 and x.max() <= 1
-    assert (recipe == choices.Recipe()) == (name == "the full recipe")
+    assert (chosen == choices.Choices()) == (name == "the full recipe")
 
 
 def test_a_run_of_choices_repeats_itself() -> None:

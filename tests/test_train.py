@@ -1,13 +1,10 @@
 """The loop against one written by hand, and checkpoints that bring everything back."""
 
 import copy
-import json
 import math
-import os
 import random
 from collections.abc import Iterator
 from itertools import count, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
@@ -209,6 +205,244 @@ def test_the_others_stand_still_and_the_caller_gets_modules_as_they_were() -> No
     assert flags == [(True, False), (False, True)] * 2
 
 
+class Pair(nn.Module):
+    """Two weights, whose gradients are 3 and 4 times the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * self.a * x + 4 * self.b * x
+
+
+def test_an_optimiser_over_part_of_a_module_decides_what_learns() -> None:
+    """Clipping, zeroing and freezing agree: the other weight has no gradient, and none that would count in the norm."""
+    pair, flags = Pair(), []
+
+    def loss(batch: Tensor, step: int) -> Tensor:
+        flags.append((pair.a.requires_grad, pair.b.requires_grad))
+        return pair(batch).mean()
+
+    one = Player("P", pair, loss, torch.optim.SGD([pair.a], lr=1.0), clip=1.0)
+    for step, _ in train.train([one], repeat(torch.ones(1)), 3):
+        assert pair.a.item() == pytest.approx(-step, rel=1e-4)  # with the other's 4 it would move by 3/5
+        assert pair.b.item() == 0.0 and pair.b.grad is None and pair.b.requires_grad
+    assert flags == [(True, False)] * 3
+
+
+@pytest.mark.parametrize("leave", [False, True], ids=["go on", "break"])
+def test_a_layer_frozen_in_the_body_stays_frozen(leave: bool) -> None:
+    pair = Pair()
+    one = Player("P", pair, lambda batch, step: pair(batch).mean(), torch.optim.SGD(pair.parameters(), lr=1.0))
+    for step, _ in train.train([one], repeat(torch.ones(1)), 4):
+        if step == 2:
+            pair.b.requires_grad_(False)
+            if leave:
+                break
+    assert not pair.b.requires_grad and pair.a.requires_grad
+    assert (pair.a.item(), pair.b.item()) == (-3 * step, -4 * 2)
+
+
+def test_a_layer_unfrozen_in_the_body_learns_in_its_own_players_moves_only() -> None:
+    first, other = Pair(), Weight(1.0)
+    first.b.requires_grad_(False)
+    flags: list[tuple[str, bool]] = []
+
+    def loss(name: str) -> Any:
+        def value(batch: Tensor, step: int) -> Tensor:
+            flags.append((name, first.b.requires_grad))
+            return first(other(batch)).mean() + other(batch).mean()
+
+        return value
+
+    game = [player(first, loss("A"), name="A"), player(other, loss("B"), name="B")]
+    for step, _ in train.train(game, repeat(torch.ones(1)), 2):
+        if step == 1:
+            assert first.b.item() == 0.0
+            first.b.requires_grad_(True)
+    assert flags == [("A", False), ("B", False), ("A", True), ("B", False)]
+    assert first.b.item() != 0.0 and first.b.requires_grad
+
+
+def test_a_player_with_other_attributes_is_another_player() -> None:
+    one = player(Weight(), lambda batch, step: torch.zeros(()))
+    other = one.replace(moves=5, clip=1.0)
+    assert (other.moves, other.clip, other.optimizer, one.moves, one.clip) == (5, 1.0, one.optimizer, 1, None)
+    with pytest.raises(ValueError, match="moves=0 and accumulate=1 must be at least 1"):
+        one.replace(moves=0)
+    with pytest.raises(ValueError, match=r"clip=0\.0 must be positive, .*None does not clip"):
+        one.replace(clip=0.0)
+
+
+# ------------------------------------------------------------------------------------------------ what comes in
+
+
+def of_weight(batch: Tensor, step: int) -> Tensor:
+    return batch.sum()
+
+
+@pytest.mark.parametrize("kind", ["loader", "iterator of a loader", "list of tensors", "list of pairs", "labels"])
+def test_batches_come_from_whatever_yields_them(kind: str) -> None:
+    """Six images of one pixel, two a batch: an epoch is three batches, and then it begins again."""
+    x, y = torch.arange(6.0).view(6, 1), torch.arange(6)
+    plain = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), 2)
+    labelled = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 2)
+    steps, source = (
+        5,
+        {
+            "loader": plain,
+            "iterator of a loader": iter(labelled),
+            "list of tensors": list(x.split(2)),
+            "list of pairs": [[x[i : i + 2], y[i : i + 2]] for i in (0, 2, 4)],
+            "labels": labelled,
+        }[kind],
+    )
+    if kind == "iterator of a loader":
+        steps = 3
+    module, seen, labels = Weight(), [], []
+
+    def loss(batch: Tensor | data.Batch, step: int) -> Tensor:
+        images, own = data.unpack(batch)
+        seen.append(images.flatten().tolist())
+        labels.append(own)
+        return module(images).mean()
+
+    list(train.train([player(module, loss)], source, steps))
+    assert seen == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]][:steps]
+    if kind in ("loader", "list of tensors"):
+        assert labels == [None] * steps
+    else:
+        assert [own.tolist() for own in labels if own is not None] == seen
+
+
+def test_a_loader_without_a_batch_is_refused_at_once() -> None:
+    one = player(module := Weight(), lambda batch, step: module(batch).mean())
+    few = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(3, 1)), 8, drop_last=True)
+    for nothing in (few, []):
+        with pytest.raises(ValueError, match="holds no batch"):
+            train.train([one], nothing, 5)  # without a step
+    with pytest.raises(ValueError, match="holds no batch"):
+        next(train.train([one], iter([]), 5))
+
+
+def test_arguments_in_another_order_are_answered_at_once() -> None:
+    one = player(module := Weight(), lambda batch, step: module(batch).mean())
+    batches = [torch.ones(1)]
+    with pytest.raises(ValueError, match=r"needs a list of players first, but got list of Tensor; gan\.players, "):
+        train.train(batches, [one], 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs a list of players first, but got count"):
+        train.train(count(), [one], 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs a whole number as steps, but got list of Tensor"):
+        train.train([one], 5, batches)  # type: ignore[arg-type]
+    for wrong in (2.5, True, -1):
+        with pytest.raises(ValueError, match=f"needs a whole number as steps, but got {wrong}"):
+            train.train([one], batches, wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs a whole number as start, but got -1"):
+        train.train([one], batches, 5, start=-1)
+    with pytest.raises(ValueError, match="must be an Accelerator, but is int; a resumed run passes start= by name"):
+        train.train([one], batches, 5, 3)
+    with pytest.raises(ValueError, match="int is no source of batches"):
+        train.train([one], 64, 5)  # type: ignore[arg-type]
+    assert [step for step, _ in train.train(one, batches, int(np.int64(2)))] == [1, 2]  # one player, and no list of one
+    assert [step for step, _ in train.train((one,), batches, np.int64(2))] == [1, 2]  # type: ignore[arg-type]
+
+
+def test_an_optimiser_of_other_weights_is_refused() -> None:
+    """Two that are swapped, and one that was made before its module was copied: nothing would move."""
+    a, b = nn.Linear(2, 1), nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(a.parameters(), lr=0.1)
+    message = "the optimiser of P holds 2 tensors, of which 2 are not weights of its module: make it from module"
+    for module in (b, copy.deepcopy(a)):
+        with pytest.raises(ValueError, match=message):
+            Player("P", module, of_weight, optimizer)
+    both = torch.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+    with pytest.raises(ValueError, match=r"holds 4 tensors, of which 2 are not weights .* go into an nn\.ModuleList"):
+        Player("P", a, of_weight, both)
+    Player("P", nn.ModuleList([a, b]), of_weight, both)
+
+
+def test_a_schedule_of_another_optimiser_is_refused() -> None:
+    a = Weight()
+    first, second = (torch.optim.SGD(a.parameters(), lr=0.1) for _ in range(2))  # the second as made anew in a notebook
+    schedule = torch.optim.lr_scheduler.ConstantLR(first)
+    with pytest.raises(ValueError, match="the schedule of P moves the learning rate of another optimiser"):
+        Player("P", a, of_weight, second, schedule=schedule)
+    Player("P", a, of_weight, first, schedule=schedule)
+    plateau: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(first)
+    with pytest.raises(ValueError, match=r"is a ReduceLROnPlateau, .*: call its step\(loss\) in the body of the loop"):
+        Player("P", a, of_weight, first, schedule=plateau)
+
+
+def test_a_schedule_of_an_accelerator_belongs_to_its_optimiser() -> None:
+    AcceleratorState._reset_state()
+    module = Weight()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda move: 0.5**move)
+    accelerator = Accelerator(cpu=True)
+    prepared = accelerator.prepare(module, optimizer, schedule)
+    one = Player("P", prepared[0], lambda b, s: prepared[0](b).mean(), prepared[1], schedule=prepared[2])
+    list(train.train(one, repeat(torch.ones(1)), 3, accelerator))
+    assert module.w.item() == pytest.approx(-1.75)
+    other = torch.optim.SGD(module.parameters(), lr=1.0)
+    with pytest.raises(ValueError, match="the schedule of P moves the learning rate of another optimiser"):
+        Player("P", prepared[0], of_weight, other, schedule=prepared[2])
+    AcceleratorState._reset_state()
+
+
+def test_a_schedule_that_has_ended_is_refused_at_once() -> None:
+    """A cell with the loop runs twice, and the schedule was for one time."""
+
+    def ends_after(moves: int, *, stops: bool) -> Player:
+        module = Weight()
+        optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+
+        def share(move: int) -> float:
+            return max(0.0, 1 - move / moves) if stops else 1 - move / moves
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return Player("P", module, lambda b, s: module(b).mean(), optimizer, schedule=schedule)
+
+    one, below = ends_after(4, stops=True), ends_after(4, stops=False)
+    list(train.train(one, repeat(torch.ones(1)), 4))
+    with pytest.raises(ValueError, match=r"the learning rate of P is 0: its schedule has ended .* make network, optim"):
+        train.train(one, repeat(torch.ones(1)), 4)
+    assert [step for step, _ in train.train(one, repeat(torch.ones(1)), 5, start=4)] == [5]  # resumed, with one longer
+    loop = train.train(below, repeat(torch.ones(1)), 9)
+    assert [next(loop)[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    before = below.module.get_parameter("w").item()
+    with pytest.raises(ValueError, match=r"the learning rate of P is -0\.25: its schedule was made for fewer moves"):
+        next(loop)
+    assert below.module.get_parameter("w").item() == before
+    with pytest.raises(ValueError, match=r"the learning rate of P is -0\.25"):
+        train.train(below, repeat(torch.ones(1)), 9)
+    waits = ends_after(4, stops=True)
+    for group in waits.optimizer.param_groups:
+        group["lr"] = 0.0  # as a warm-up begins
+    assert [step for step, _ in train.train(waits, repeat(torch.ones(1)), 2)] == [1, 2]
+
+
+def test_an_accelerator_that_accumulates_or_scales_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = player(module := Weight(), lambda batch, step: module(batch).mean())
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(
+        ValueError, match=r"by 4 accumulation steps, .* use Player\.accumulate, and unset ACCELERATE_GR"
+    ):
+        train.train([one], numbers(), 1, Accelerator(cpu=True))
+    monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=True)
+    list(train.train([one], numbers(), 1, accelerator))
+    monkeypatch.setattr(Accelerator, "mixed_precision", "fp16")  # accelerate itself wants a GPU for it
+    with pytest.raises(ValueError, match=r"mixed_precision='fp16' scales losses, .* use .bf16. or .no."):
+        train.train([one], numbers(), 1, accelerator)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+# ------------------------------------------------------------------------------------------- counting, and stopping
+
+
 def test_a_resumed_loop_counts_on() -> None:
     module = Weight()
     seen = []
@@ -226,8 +460,10 @@ def test_wrong_games_are_refused_in_words() -> None:
         next(train.train([], numbers(), 1))
     with pytest.raises(ValueError, match="moves=0 and accumulate=1 must be at least 1"):
         player(module, one.loss, moves=0)
-    with pytest.raises(ValueError, match="ran out at step 3 of 9; pass an endless iterator"):
-        list(train.train([one], iter([torch.ones(1)] * 2), 9))
+    loop = train.train([one], iter([torch.ones(1)] * 2), 9)
+    assert [next(loop)[0], next(loop)[0]] == [1, 2]
+    with pytest.raises(ValueError, match="ran out after 2 batches and cannot be read again; pass an endless iterator"):
+        next(loop)
     with pytest.raises(ValueError, match=r"the loss of P must be 0-d, but is \(1,\)"):
         list(train.train([player(module, lambda batch, step: module(batch))], numbers(), 1))
 
@@ -257,11 +493,46 @@ def test_a_gradient_that_is_not_finite_stops_before_the_move(clip: float | None)
     assert module.w.item() == 0.0
 
 
-def test_a_loss_that_reaches_no_weight_of_its_player_is_refused() -> None:
-    elsewhere = Weight(1.0)
-    one = player(Weight(1.0), lambda batch, step: elsewhere.w.square())
-    with pytest.raises(ValueError, match="the loss of P does not depend on any weight"):
+class Row(nn.Module):
+    """n weights in half precision."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(n, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("size", [1.0, 300.0])
+def test_many_gradients_in_half_precision_do_not_overflow(size: float, clip: float | None) -> None:
+    """70,000 of 1, whose sum float16 cannot hold; of 300, whose norm it cannot hold either."""
+    row = Row(70_000)
+    one = player(row, lambda batch, step: (size * row.w).float().sum(), clip=clip, lr=2.0**-5)
+    list(train.train([one], numbers(), 1))
+    step = size if clip is None else 1 / math.sqrt(70_000)
+    torch.testing.assert_close(row.w.detach().float(), torch.full((70_000,), -step / 32), rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_bad_gradient_among_many_is_found(bad: float, clip: float | None) -> None:
+    row = Row(70_000)
+    factors = torch.ones(70_000)
+    factors[40_000] = bad
+    one = player(row, lambda batch, step: row.w.float().sum(), clip=clip)
+    row.w.register_hook(lambda gradient: gradient * factors.half())
+    with pytest.raises(Diverged, match=r"^the gradient of P is NaN or infinite at step 1$"):
         list(train.train([one], numbers(), 1))
+    assert not row.w.any()
+
+
+def test_a_loss_that_reaches_no_weight_of_its_player_is_refused() -> None:
+    elsewhere, own = Weight(1.0), Weight(1.0)
+    for loss in (lambda b, s: elsewhere.w.square(), lambda b, s: own.w.detach(), lambda b, s: 0 * elsewhere.w.detach()):
+        with pytest.raises(ValueError, match=r"the loss of P does not depend on any weight .* without detach\(\)"):
+            list(train.train([player(own, loss)], numbers(), 1))
+    own.requires_grad_(False)
+    with pytest.raises(ValueError, match="if all its weights are frozen, leave the player out"):
+        list(train.train([player(own, lambda b, s: own(b).mean())], numbers(), 1))
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
@@ -312,156 +583,21 @@ def test_the_average_warms_up() -> None:
     assert average.w.requires_grad and average.w.grad is None
 
 
+def test_an_average_in_half_precision_is_refused_and_one_of_half_precision_is_not() -> None:
+    """In bfloat16 a thousandth of the way is rounded off, and the average would stay where it began for ever."""
+    module = nn.Linear(3, 2).bfloat16()
+    with pytest.raises(ValueError, match=r"an average in torch.bfloat16 rounds steps of 0\.001 .*deepcopy.*float\(\)"):
+        train.ema(copy.deepcopy(module), module)
+    with pytest.raises(ValueError, match=r"an average in torch\.float16"):
+        train.ema(nn.Linear(3, 2).half(), module)
+    average = copy.deepcopy(module).float()
+    nn.init.zeros_(average.weight)
+    for _ in range(5):
+        train.ema(average, module)
+    assert average.weight.dtype == torch.float32
+    torch.testing.assert_close(average.weight, (1 - 0.999**5) * module.weight.float())
+
+
 def test_the_average_of_another_network_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         train.ema(nn.Linear(2, 2), nn.Linear(2, 2, bias=False))
-
-
-# ------------------------------------------------------------------------------------------------------ checkpoints
-
-
-def parts() -> dict[str, Any]:
-    torch.manual_seed(4)
-    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.3), nn.Linear(5, 1))
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, amsgrad=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-1, total_steps=50)
-    x = torch.randint(0, 256, (50, 1, 2, 3), dtype=torch.uint8)
-    return {
-        "model": model,
-        "average": copy.deepcopy(model),
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "batches": data.Batches(x, 16, pixels="binary"),
-        "noise": Noise(9),
-    }
-
-
-def advance(own: dict[str, Any], start: int, steps: int) -> list[float]:
-    """Train with every source of randomness there is; the losses and some numbers drawn by each generator."""
-
-    def loss(batch: Tensor, step: int) -> Tensor:
-        x = batch.flatten(1) + own["noise"].normal(16, 6) + np.random.randn() + random.gauss(0, 1)
-        return own["model"](x).square().mean()
-
-    one = Player("P", own["model"], loss, own["optimizer"], 2, schedule=own["schedule"])
-    found = []
-    for step, losses in train.train([one], own["batches"], steps, start=start):
-        train.ema(own["average"], own["model"], 0.9, step)
-        found.append(losses["P"])
-    return [*found, torch.rand(()).item(), float(np.random.randn()), random.random()]
-
-
-def test_a_checkpoint_brings_everything_back_bit_for_bit(tmp_path: Path) -> None:
-    own = parts()
-    advance(own, 0, 5)
-    path = train.save(tmp_path / "new", 5, own)
-    assert path == tmp_path / "new/step-00000005.safetensors" and train.checkpoints(tmp_path / "new") == [path]
-    expected = advance(own, 5, 11)
-    other = parts()
-    advance(other, 0, 2)  # another state, which loading must replace whole
-    assert train.load(path, other) == 5
-    assert advance(other, 5, 11) == expected
-    for name in ("model", "average"):
-        for mine, theirs in zip(own[name].state_dict().values(), other[name].state_dict().values(), strict=True):
-            assert torch.equal(mine, theirs)
-
-
-def test_loading_can_leave_the_generators_alone(tmp_path: Path) -> None:
-    own = parts()
-    path = train.save(tmp_path, 1, own)
-    train.seed_everything(7)
-    expected = torch.rand(3)
-    train.seed_everything(7)
-    train.load(path, {"model": own["model"]}, rng=False)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_the_newest_stay_and_what_a_kill_left_goes(tmp_path: Path) -> None:
-    own = {"model": Weight()}
-    (tmp_path / "step-00000001.partial").write_bytes(b"half a che")
-    for step in (1, 2, 3, 10):
-        train.save(tmp_path, step, own)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{s:08d}.safetensors" for s in (3, 10)]
-    train.save(tmp_path, 11, own, keep=3)
-    assert [int(path.stem[5:]) for path in train.checkpoints(tmp_path)] == [3, 10, 11]
-    assert train.checkpoints(tmp_path / "nowhere") == []
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, bad: float) -> None:
-    module = Weight()
-    good = train.save(tmp_path, 1, {"model": module})
-    with torch.no_grad():
-        module.w.fill_(bad)
-    with pytest.raises(Diverged, match=r"model\.w has values that are NaN or infinite at step 2"):
-        train.save(tmp_path, 2, {"model": module})
-    assert list(tmp_path.iterdir()) == [good]
-
-
-def test_a_failed_write_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = train.save(tmp_path, 1, {"model": Weight(1.0)})
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        train.save(tmp_path, 2, {"model": Weight(2.0)})
-    other = Weight()
-    assert train.checkpoints(tmp_path) == [good]
-    assert train.load(good, {"model": other}) == 1 and other.w.item() == 1.0
-
-
-def test_no_pickle_and_readable_elsewhere(tmp_path: Path) -> None:
-    from safetensors import safe_open
-
-    path = train.save(tmp_path, 3, parts())
-    with safe_open(path, framework="np") as file:
-        header = json.loads(file.metadata()["genlab"])
-        assert "model.0.weight" in file.keys()  # noqa: SIM118 (not a mapping)
-        assert header["step"] == 3 and set(header["state"]) == {"items"}
-
-
-def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
-    own = parts()
-    missing, half, foreign = (tmp_path / f"{name}.safetensors" for name in ("missing", "half", "foreign"))
-    whole = train.save(tmp_path / "good", 1, {"model": own["model"]})
-    half.write_bytes(whole.read_bytes()[:-10])
-    save_file({"w": torch.ones(2)}, foreign)
-    for path in (missing, half, foreign):
-        with pytest.raises(ValueError, match="is not a checkpoint of genlab"):
-            train.load(path, own)
-    with pytest.raises(ValueError, match="holds model, rng, but not average, batches, noise, optimizer, schedule"):
-        train.load(whole, own)
-
-
-def test_a_part_that_cannot_be_written_without_pickle_is_refused(tmp_path: Path) -> None:
-    class Odd:
-        def state_dict(self) -> dict[str, Any]:
-            return {"function": print}
-
-    with pytest.raises(TypeError, match=r"odd\.function is builtin_function_or_method"):
-        train.save(tmp_path, 1, {"odd": Odd()})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("value", [None, True, 3, 0.1, math.inf, "a", [1, (2.5, [None])], {0: {"x": ()}, "1": []}])
-def test_nested_states_survive_json(value: Any) -> None:
-    tensors: dict[str, Tensor] = {}
-    tree = json.loads(json.dumps(train._flatten(value, "v", tensors)))
-    assert train._unflatten(tree, tensors) == value and tensors == {}
-
-
-def test_generators_of_gpus_are_restored_where_there_are_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a GPU, torch.cuda is replaced by two generators that write down what they are given."""
-    given: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.ones(1), torch.zeros(1)])
-    monkeypatch.setattr(torch.cuda, "set_rng_state_all", given.append)
-    state = train._rng_state()
-    train._restore_rng(state)
-    assert given == [[torch.ones(1), torch.zeros(1)]]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    train._restore_rng(state)
-    assert len(given) == 1

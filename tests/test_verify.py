@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.integrate
 import sympy
 import torch
 
@@ -117,6 +118,74 @@ def test_integrals_have_their_closed_forms() -> None:
 def test_integrals_that_do_not_converge_are_refused_without_a_warning(f: Any) -> None:
     with pytest.raises(ValueError, match=r"the integral from 0 to 1 has an error of .*; split it or narrow its limits"):
         verify.integral(f, 0, 1)
+
+
+def normal(mean: float, std: float) -> Any:
+    return lambda x: math.exp(-(((x - mean) / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("mean", [0, 1, 30, 500, 1e4])
+@pytest.mark.parametrize("std", [0.01, 0.1, 1, 10])
+def test_a_peak_anywhere_on_the_line_is_found_or_the_integral_refused(sign: int, mean: float, std: float) -> None:
+    f, said = normal(sign * mean, std), ""
+    try:
+        found = verify.integral(f)
+    except ValueError as error:
+        found, said = 1.0, str(error)
+    assert found == pytest.approx(1, abs=1e-6)
+    if said:
+        assert said == "f is 0 wherever it was looked at from -inf to inf; narrow the limits, or say near="
+        assert mean > 30  # what is near must be found
+    assert verify.integral(f, near=sign * mean + 0.5 * std) == pytest.approx(1, abs=1e-6)
+
+
+def test_several_peaks_far_from_each_other_are_all_found() -> None:
+    def f(x: float) -> float:
+        return 0.5 * normal(0, 1)(x) + 0.3 * normal(500, 1)(x) + 0.2 * normal(-8000, 10)(x)
+
+    assert verify.integral(f) == pytest.approx(1, abs=1e-6)
+    assert verify.integral(f, -1e4, 1e4) == pytest.approx(1, abs=1e-6)
+    assert verify.integral(lambda x: x * f(x)) == pytest.approx(0.3 * 500 - 0.2 * 8000, rel=1e-6)
+
+
+def test_limits_may_be_finite_half_infinite_equal_or_swapped() -> None:
+    assert verify.integral(normal(500, 1), 500) == pytest.approx(0.5, abs=1e-6)
+    assert verify.integral(normal(500, 1), -math.inf, 501) == pytest.approx(0.8413447, abs=1e-6)
+    assert verify.integral(normal(1e5 + 3, 1), 1e5) == pytest.approx(0.9986501, abs=1e-6)
+    assert verify.integral(normal(0, 1), 2, 2) == 0
+    assert verify.integral(lambda x: x**2, 3, 0) == -verify.integral(lambda x: x**2, 0, 3)
+    assert verify.integral(lambda x: 0.0, 0, 1) == 0
+
+
+def test_a_function_is_never_asked_outside_the_limits_and_may_overflow_far_away() -> None:
+    assert verify.integral(lambda x: math.log(x) / math.sqrt(1 - x), 0, 1) == pytest.approx(4 * (math.log(2) - 1))
+
+    def logistic(x: float) -> float:  # e^−x is too large for a float below −709
+        return math.exp(-x) / (1 + math.exp(-x)) ** 2
+
+    assert verify.integral(logistic, -300, 300) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("f", "low", "high"),
+    [
+        (lambda x: math.exp(-(x**2) / 2), -math.inf, math.inf),
+        (lambda x: math.exp(-x), 0, math.inf),
+        (lambda x: -math.log(x), 0, 1),
+        (lambda x: x * math.exp(-(x**2)), -math.inf, math.inf),
+        (lambda x: 1 / (1 + x * x), -math.inf, math.inf),
+    ],
+)
+def test_looking_around_does_not_change_an_integral_that_was_right(f: Any, low: float, high: float) -> None:
+    assert verify.integral(f, low, high) == scipy.integrate.quad(f, low, high, limit=400)[0]
+
+
+def test_an_integral_that_depends_on_its_splits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([(0.0, 0.0), (1.0, 0.0), (0.9, 0.0)])
+    monkeypatch.setattr(verify, "_pieces", lambda f, ends: next(values))
+    with pytest.raises(ValueError, match=r"is 1 or 0.9, as the range is split; narrow its limits, or say near="):
+        verify.integral(normal(0, 1))
 
 
 # ---------------------------------------------------------------------------------------------------------- Monte Carlo

@@ -56,7 +56,9 @@ def _mdbook(root: Path, fresh: Path, images: Path) -> None:
     }
     for name in ("RUST_LOG", "MDBOOK_LOG"):  # they could silence the log, which is the only sign of some errors
         environment.pop(name, None)
-    done = subprocess.run([binary, "build", root, "-d", fresh], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [binary, "build", root, "-d", fresh], capture_output=True, text=True, env=environment, encoding="utf-8"
+    )
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     if done.returncode or re.search(r"\b(ERROR|WARN)\b", log):  # a missing include is no more than an ERROR in the log
         ours = re.search(r"^genlab\.book: (.*?)(?=^ *ERROR|\Z)", log, re.MULTILINE | re.DOTALL)

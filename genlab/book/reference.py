@@ -25,11 +25,9 @@ def page(module: str, repository: str | None = None) -> str:
         raise BookError(f"reference/{module}.md: genlab has no module {module!r}")
     found = package.members[module]
     if found.docstring is None:
-        raise BookError(f"genlab/{module}.py has no docstring; its first line opens the page reference/{module}.md")
+        raise BookError(f"genlab.{module} has no docstring; its first line opens the page reference/{module}.md")
     parts = [f"# genlab.{module}", found.docstring.value]
-    for name, member in found.members.items():
-        if name.startswith("_") or member.is_alias or not (member.is_function or member.is_class):
-            continue
+    for name, member in _public(found):
         parts.append(_member(f"genlab.{module}", name, member, "##", repository))
         methods = member.members.items() if member.is_class else ()
         parts += [
@@ -38,6 +36,15 @@ def page(module: str, repository: str | None = None) -> str:
             if m.is_function and not m.is_alias and not method.startswith("_") and m.docstring
         ]
     return "\n\n".join(parts)
+
+
+def _public(module: Any) -> list[tuple[str, Any]]:
+    """Functions and classes that a module defines, or that a folder hands on from its files, in their order."""
+    members = [(n, m) for n, m in module.members.items() if n in (module.exports or ()) or not m.is_alias]
+    found = [(n, m.final_target if m.is_alias else m) for n, m in members if not n.startswith("_")]
+    shown = [(n, m) for n, m in found if m.is_function or m.is_class]
+    files = list(dict.fromkeys(m.filepath for _, m in shown))
+    return sorted(shown, key=lambda pair: (files.index(pair[1].filepath), pair[1].lineno))
 
 
 def _member(owner: str, name: str, member: Any, heading: str, repository: str | None) -> str:
@@ -60,12 +67,12 @@ def _member(owner: str, name: str, member: Any, heading: str, repository: str | 
             raise BookError(
                 f"{owner}.{name}: the docstring's section {kind!r} is not rendered; use Args, Returns, Raises"
             )
-    parts.append(_source(owner, member, repository))
+    parts.append(_source(member, repository))
     return "\n\n".join(parts)
 
 
-def _source(owner: str, member: Any, repository: str | None) -> str:
-    path = f"genlab/{owner.split('.')[1]}.py"
+def _source(member: Any, repository: str | None) -> str:
+    path = member.filepath.relative_to(Path(__file__).parents[2]).as_posix()
     text = f"{path}, line {member.lineno}"
     if repository:
         address = repository.removesuffix("/").removesuffix(".git")

@@ -3,14 +3,16 @@
 One line of JSON an event: a crash can cost the last line at most, and two notebooks can write at once.
 """
 
+import csv
 import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from genlab.exercises import shelf
 
@@ -26,9 +28,13 @@ def path() -> Path:
 
 
 def record(number: str, event: str) -> None:
-    """Append an event. A disk that cannot be written is said once more, and is no error: the answer matters more."""
+    """Append an event of an exercise, a chapter or "all".
+
+    A disk that cannot be written is said once more, and is no error: the answer matters more.
+    """
     assert event in EVENTS
-    line = json.dumps({"time": _now(), "exercise": number, "event": event})
+    scope = number if number == "all" else shelf.written(number)
+    line = json.dumps({"time": _now(), "exercise": scope, "event": event})
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
         with path().open("a+b") as file:
@@ -49,9 +55,10 @@ def _now() -> str:
 
 @dataclass
 class State:
-    """Of one exercise: whether it is solved and since when, wrong answers before, hints and solution seen."""
+    """Of one exercise: solved since when, touched last when, and how many answers, hints and looks at the solution."""
 
     solved: str | None = None
+    last: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -64,6 +71,7 @@ def states() -> dict[str, State]:
             continue
         state = found.setdefault(row["exercise"], State())
         state.counts[row["event"]] += 1
+        state.last = row["time"]
         if row["event"] == "right" and state.solved is None:
             state.solved = row["time"]
     return found
@@ -97,9 +105,9 @@ def reset(scope: str = "all") -> None:
         ValueError: there is no such exercise or chapter.
     """
     if "." in scope:
-        shelf.find(scope)
+        shelf.file(scope)
     elif scope != "all":
-        shelf.of(scope)
+        shelf.numbers(scope)
     record(scope, "reset")
 
 
@@ -119,7 +127,7 @@ def table() -> list[Row]:
     now = states()
     rows = []
     for chapter in shelf.chapters():
-        mine = [now.get(exercise.number, State()) for exercise in shelf.of(chapter)]
+        mine = [now.get(number, State()) for number in shelf.numbers(chapter)]
         hints, solutions = (sum(s.counts[event] for s in mine) for event in ("hint", "solution"))
         rows.append(Row(chapter, sum(s.solved is not None for s in mine), len(mine), hints, solutions))
     return rows
@@ -137,11 +145,87 @@ def export(file: Path, *, name: str = "") -> None:
     for exercise in shelf.every():
         state = now.get(exercise.number, State())
         counts = {event: state.counts[event] for event in ("right", "wrong", "hint", "solution")}
-        rows.append({"exercise": exercise.number, "title": exercise.title, "solved": state.solved} | counts)
+        rows.append(
+            {"exercise": exercise.number, "title": exercise.title, "solved": state.solved, "last": state.last} | counts
+        )
     content = {"name": name, "exported": _now(), "exercises": rows}
     partial = file.with_name(file.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, file)
+
+
+class Learner(NamedTuple):
+    """One line of a class's table.
+
+    Attributes:
+        name: that the learner gave, or the name of the file.
+        file: that was read.
+        last: when an exercise was touched last, or "".
+        hints: that were seen, all repetitions counted.
+        solutions: that were seen.
+        solved: how many, by chapter.
+    """
+
+    name: str
+    file: str
+    last: str
+    hints: int
+    solutions: int
+    solved: dict[str, int]
+
+
+def gather(sources: Path | Sequence[Path]) -> tuple[list[Learner], list[str]]:
+    """What files written by `export` say of a class, by name. Learners wrote them: they prove nothing.
+
+    Args:
+        sources: a folder, whose .json files are read, or files.
+
+    Returns:
+        The learners, and a line for each file that cannot be read or is no export.
+
+    Raises:
+        ValueError: there is no such folder, or no file in it.
+    """
+    files = sorted(sources.glob("*.json")) if isinstance(sources, Path) else list(sources)
+    if not files:
+        raise ValueError(f"no .json files in {sources}; collect what `genlab progress --export FILE` wrote there")
+    found, refused = [], []
+    for file in files:
+        try:
+            found.append(_learner(file, json.loads(file.read_text(encoding="utf-8-sig"))))
+        except OSError as error:
+            refused.append(f"{file}: {error.strerror}")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            refused.append(f"{file}: not written by `genlab progress --export`, or damaged")
+    return sorted(found, key=lambda learner: (learner.name.casefold(), learner.file)), refused
+
+
+def _learner(file: Path, content: dict[str, Any]) -> Learner:
+    rows = {str(row["exercise"]): row for row in content["exercises"]}  # a number counts once
+    mine = [(c, rows[n]) for c in shelf.chapters() for n in shelf.numbers(c) if n in rows]
+    solved = Counter(chapter for chapter, row in mine if row["solved"])
+    times = [time for _, row in mine for time in (row.get("last"), row["solved"]) if time]
+    if not all(isinstance(time, str) for time in times):
+        raise ValueError("times are texts")
+    hints, solutions = (sum(int(row[event]) for _, row in mine) for event in ("hint", "solution"))
+    name = str(content["name"]).strip() or file.stem
+    return Learner(name, file.name, max(times, default=""), hints, solutions, {c: solved[c] for c in shelf.chapters()})
+
+
+def write_table(learners: Sequence[Learner], file: Path) -> None:
+    """Write a class's table as CSV for a spreadsheet: one line a learner, one column a chapter."""
+    head = ["name", "file", "last activity", "hints", "solutions seen", "solved", *shelf.chapters()]
+    with file.open("w", encoding="utf-8-sig", newline="") as out:  # the mark lets spreadsheets read accents
+        lines = csv.writer(out)
+        lines.writerow(head)
+        for one in learners:
+            counts = [one.hints, one.solutions, sum(one.solved.values()), *one.solved.values()]
+            lines.writerow([*(_harmless(text) for text in one[:3]), *counts])
+
+
+def _harmless(text: str) -> str:
+    """A learner's text, such that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def text() -> str:

@@ -1,11 +1,13 @@
-"""Exercises on the screen: HTML and buttons in JupyterLab, plain text in a terminal."""
+"""Exercises on the screen: HTML in JupyterLab, plain text in a terminal."""
 
 import html
 import re
+from collections import Counter
 from typing import Any
 
 from genlab import plot
 from genlab.exercises import log, shelf
+from genlab.exercises.arguments import copied
 from genlab.exercises.engine import RIGHT, UNTOUCHED, WRONG, Exercise, Verdict, judge
 
 SIGNS = {RIGHT: "✓", WRONG: "✗", UNTOUCHED: "○"}
@@ -14,10 +16,15 @@ COLOURS = {RIGHT: "#009E73", WRONG: "#D55E00", UNTOUCHED: "#808080"}
 SHOWN = re.compile(r"""exercise\(["']([^"']+)["']\)""")
 CHECKED = re.compile(r"""^check\(["']([^"']+)["'],""", re.MULTILINE)
 _asked: set[str] = set()  # solutions that were asked for once
+_failed: dict[str, Verdict] = {}  # the last verdict on each exercise that is not yet solved
+_unwritten: Counter[str] = Counter()  # hints that were shown while progress could not be kept
 
 
 def exercise(number: str) -> None:
-    """Show a task with its stub and, in a live notebook, buttons for hints and the solution.
+    """Show a task with its stub and, in a live notebook, its hints and its solution, folded.
+
+    What is folded needs no kernel: it can be opened after a restart, too. Only what is asked for with `hint` and
+    `solution` counts in the progress.
 
     Args:
         number: of the exercise, for example "05.2".
@@ -26,55 +33,97 @@ def exercise(number: str) -> None:
         ValueError: there is no such exercise.
     """
     found = shelf.find(number)
-    folded = f"<details><summary>The stub, to start again</summary>\n\n```python\n{found.cell}\n```\n\n</details>"
-    _display(f"{task(found)}\n\n{folded}", plain=f"{task(found)}\n\n{found.cell}")
+    folds = [_folded("The stub, to start again", f"```python\n{found.cell}\n```")]
     if plot.live() and plot.in_notebook():
-        _buttons(found)
+        folds += [_folded(f"Hint {i} of 3", hint.strip()) for i, hint in enumerate(found.hints, 1)]
+        folds += [_folded("Solution", _folded("Really show it?", _reveal(found)))]
+    _display("\n\n".join([task(found), *folds]), plain=f"{task(found)}\n\n{found.cell}")
 
 
 def check(number: str, answer: Any) -> None:
     """Judge an answer at once, and say in words what was tested, what was expected, what came, and what that means.
+
+    A loop that never ends is stopped. Only inside C code, as in `set(itertools.repeat(1))`, it cannot be: then restart
+    the kernel (Kernel, Restart).
 
     Args:
         number: of the exercise.
         answer: the reader's function.
 
     Raises:
-        ValueError: there is no such exercise.
+        ValueError: there is no such exercise, or number and function are swapped.
     """
-    verdict = judge(shelf.find(number), answer)
+    if callable(number):
+        raise ValueError(f'the number comes first: check("{answer}", {getattr(number, "__name__", "your_function")})')
+    found = shelf.find(number)
+    verdict = judge(found, answer)
+    _failed.pop(found.number, None)
+    if verdict.state == WRONG:
+        _failed[found.number] = verdict
     if verdict.state != UNTOUCHED:
-        log.record(number, verdict.state)
+        log.record(found.number, verdict.state)
     _display(card(verdict), plain=told(verdict), kind="text/html")
+
+
+def again(number: str) -> tuple[Any, ...]:
+    """The arguments with which the last checked answer failed, and on the screen the call to make with them.
+
+    Args:
+        number: of the exercise.
+
+    Returns:
+        Fresh copies at each call.
+
+    Raises:
+        ValueError: no answer to this exercise has failed in this session, or it failed before a call.
+    """
+    found = shelf.find(number)
+    verdict = _failed.get(found.number)
+    if verdict is None or verdict.arguments is None:
+        raise ValueError(
+            f"no answer to {found.number} has failed in a call in this session; "
+            f'check("{found.number}", {found.name}) first'
+        )
+    print(f"{_call(verdict)}  # {verdict.tested}")
+    return tuple(copied(verdict.arguments))
 
 
 def hint(number: str) -> None:
     """Show the next of an exercise's three hints, and the last again after that."""
-    found = shelf.find(number)
-    _display(_next_hint(found))
+    _display(_next_hint(shelf.find(number)))
 
 
 def solution(number: str) -> None:
     """Show the worked solution, after asking once: the first call only says what the second will do."""
     found = shelf.find(number)
-    if number not in _asked:
-        _asked.add(number)
-        seen = log.states().get(number, log.State()).counts["hint"]
-        left = f' You have seen {seen} of 3 hints; hint("{number}") shows the next.' if seen < 3 else ""
-        _display(f'Show the solution of {number}? Call `solution("{number}")` once more.{left}')
+    if found.number not in _asked:
+        _asked.add(found.number)
+        seen = _seen(found)
+        left = f' You have seen {seen} of 3 hints; hint("{found.number}") shows the next.' if seen < 3 else ""
+        _display(f'Show the solution of {found.number}? Call `solution("{found.number}")` once more.{left}')
         return
-    _display(_reveal(found))
+    shown = _reveal(found)
+    if found.solution_code in shown:  # and not kept by a teacher
+        log.record(found.number, "solution")
+    _display(shown)
 
 
 def mended(number: str, answer: Any) -> Any:
     """The reader's function when it is right, and the worked solution until then: programs built of exercises run.
+
+    A line says which of the two it is, unless the answer is an untouched stub.
 
     Args:
         number: of the exercise.
         answer: the reader's function.
     """
     found = shelf.find(number)
-    return answer if judge(found, answer).state == RIGHT else found.solution
+    state = judge(found, answer).state
+    if state == RIGHT:
+        print(f"your repair of {found.number} runs")
+    elif state == WRONG:
+        print(f"the worked solution of {found.number} runs: yours is not right yet")
+    return answer if state == RIGHT else found.solution
 
 
 def progress() -> None:
@@ -135,18 +184,36 @@ def _lines(verdict: Verdict) -> list[tuple[str, str]]:
     if verdict.state != WRONG:
         return []
     lines = [("tested", verdict.tested), ("expected", verdict.expected), ("came", verdict.came)]
-    return [*lines, ("that is", verdict.meaning)] if verdict.meaning else lines
+    lines += [("that is", verdict.meaning)] if verdict.meaning else []
+    return [*lines, ("by hand", _call(verdict))] if verdict.arguments is not None else lines
 
 
-def _next_hint(found: Exercise) -> str:
-    log.record(found.number, "hint")
-    seen = min(3, log.states().get(found.number, log.State()).counts["hint"] or 1)
-    return f"**Hint {seen} of 3.** {found.hints[seen - 1].strip()}"
+def _call(verdict: Verdict) -> str:
+    """The call that failed, as one can type it after `from genlab.exercises import again`."""
+    return f'{verdict.exercise.name}(*again("{verdict.exercise.number}"))'
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def _reveal(found: Exercise) -> str:
-    log.record(found.number, "solution")
+    """What readers who ask for the solution get; `teach.keep_solutions` replaces it."""
     return f"**Solution of {found.number}**\n\n{worked(found)}"
+
+
+def _seen(found: Exercise) -> int:
+    return log.states().get(found.number, log.State()).counts["hint"] + _unwritten[found.number]
+
+
+def _next_hint(found: Exercise) -> str:
+    seen = _seen(found)
+    if seen >= 3:
+        return f"**Hint 3 of 3.** {found.hints[2].strip()}\n\nThere are three hints, and this is the last."
+    log.record(found.number, "hint")
+    if _seen(found) == seen:  # progress cannot be kept: go on all the same
+        _unwritten[found.number] += 1
+    return f"**Hint {seen + 1} of 3.** {found.hints[seen].strip()}"
 
 
 # ---------------------------------------------------------------------------------------------------------- the screen
@@ -161,27 +228,3 @@ def _display(content: str, *, plain: str | None = None, kind: str = "text/markdo
     from IPython.display import display
 
     display({kind: content, "text/plain": plain}, raw=True)
-
-
-def _buttons(found: Exercise) -> None:
-    """Hint and solution by a click; the solution asks once. Driven by values, so that nothing else is displayed."""
-    import ipywidgets
-    from IPython.display import display
-    from nbconvert.filters import markdown2html
-
-    text = ipywidgets.HTMLMath()
-    help_, answer = (ipywidgets.Button(description=d, layout={"width": "auto"}) for d in ("Hint", "Solution"))
-
-    def show_hint(_: Any) -> None:
-        text.value = markdown2html(_next_hint(found))
-
-    def show_solution(_: Any) -> None:
-        if answer.description == "Solution":
-            answer.description = "Really show it?"
-            return
-        answer.description = "Solution"
-        text.value = markdown2html(_reveal(found))
-
-    help_.on_click(show_hint)
-    answer.on_click(show_solution)
-    display(ipywidgets.VBox([ipywidgets.HBox([help_, answer]), text]))

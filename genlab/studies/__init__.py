@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import torch
 
 FOLDER = Path(__file__).parent
-NAMES = ("stabilising", "diagnosis", "choices", "minutes")
-Settings = dict[str, Any]
+NAMES = ("stabilising", "failures", "choices", "minutes")
+Given = dict[str, Any]
 Results = dict[str, Any]
 
 
@@ -33,8 +33,8 @@ class Study(NamedTuple):
         run: makes one run: settings -> results, JSON values only. It seeds everything from the settings.
     """
 
-    runs: list[Settings]
-    run: Callable[[Settings], Results]
+    runs: list[Given]
+    run: Callable[[Given], Results]
 
 
 class Summary(NamedTuple):
@@ -56,7 +56,7 @@ def study(name: str) -> Study:
     return importlib.import_module(f"genlab.studies.{name}").STUDY
 
 
-def load(name: str, *, folder: Path = FOLDER) -> list[dict[str, Any]]:
+def stored(name: str, *, folder: Path = FOLDER) -> list[dict[str, Any]]:
     """The stored runs of a study in the order of its list, each one dict of its settings and its results.
 
     Raises:
@@ -103,25 +103,25 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _timed(name: str, settings: Settings) -> dict[str, Any]:
+def _timed(name: str, settings: Given) -> dict[str, Any]:
     start = time.perf_counter()
     results = study(name).run(settings)
     return {"settings": settings, "results": results, "seconds": round(time.perf_counter() - start, 1)}
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: Given) -> str:
     return ", ".join(f"{k}={json.dumps(v)}" for k, v in settings.items())
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
-    return {_key(entry["settings"]): entry for entry in json.loads(path.read_text())["runs"]}
+    return {_key(entry["settings"]): entry for entry in json.loads(path.read_text(encoding="utf-8"))["runs"]}
 
 
 def _write(path: Path, name: str, entries: list[dict[str, Any]]) -> None:
     head = {"command": f"python -m genlab.studies {name}", "torch": torch.__version__.split("+")[0]}
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
     partial = path.with_suffix(".partial")
-    partial.write_text(f'{json.dumps(head)[:-1]}, "runs": [\n{lines}\n]}}\n')
+    partial.write_text(f'{json.dumps(head)[:-1]}, "runs": [\n{lines}\n]}}\n', encoding="utf-8")
     os.replace(partial, path)

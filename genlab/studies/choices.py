@@ -21,7 +21,7 @@ STEPS, BATCH, Z_DIM = 1500, 16, 64
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Choices:
     """The chapter's choices; the defaults are the full recipe."""
 
     objective: str = "nonsaturating"
@@ -63,7 +63,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 
 
-def networks(r: Recipe) -> tuple[nn.Module, nn.Module]:
+def networks(r: Choices) -> tuple[nn.Module, nn.Module]:
     """G and D of a recipe."""
     G: nn.Module = nets.MLPDecoder(Z_DIM, width=256, depth=2, output=r.output())
     if r.convolutional[0]:
@@ -85,7 +85,7 @@ def networks(r: Recipe) -> tuple[nn.Module, nn.Module]:
     return G, D
 
 
-def game(r: Recipe, G: nn.Module, D: nn.Module, steps: int, seed: int) -> Iterator[tuple[int, dict[str, float]]]:
+def game(r: Choices, G: nn.Module, D: nn.Module, steps: int, seed: int) -> Iterator[tuple[int, dict[str, float]]]:
     """The run of a recipe: (step, losses) after each step."""
 
     def optimiser(module: nn.Module) -> tuple[torch.optim.Optimizer, LambdaLR]:
@@ -113,13 +113,20 @@ def game(r: Recipe, G: nn.Module, D: nn.Module, steps: int, seed: int) -> Iterat
         z_dim=Z_DIM,
         objective=r.objective,
         share=r.share,
-        schedules=(warm_d, warm_g),
     )
-    return train.train(players, batches, steps)
+    warm = {"D": warm_d, "G": warm_g}
+    return train.train([player.replace(schedule=warm[player.name]) for player in players], batches, steps)
 
 
 def _careless(
-    r: Recipe, G: nn.Module, D: nn.Module, own_g: Any, own_d: Any, batches: data.Batches, noise: train.Noise, steps: int
+    r: Choices,
+    G: nn.Module,
+    D: nn.Module,
+    own_g: Any,
+    own_d: Any,
+    batches: data.Batches,
+    noise: train.Noise,
+    steps: int,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Each player clears its gradients after its own move, so D's next gradient has G's in it."""
     for step in range(1, steps + 1):
@@ -137,7 +144,7 @@ def _careless(
 
 
 @torch.no_grad()
-def draw(G: nn.Module, r: Recipe, n: int) -> Tensor:
+def draw(G: nn.Module, r: Choices, n: int) -> Tensor:
     """n samples in [0, 1] from fixed noise."""
     G.eval()
     x = torch.cat([G(z) for z in train.Noise(11).normal(n, Z_DIM).split(250)])
@@ -145,9 +152,9 @@ def draw(G: nn.Module, r: Recipe, n: int) -> Tensor:
     return (x if r.pixels == "unit" else (x + 1) / 2).clamp(0, 1)
 
 
-def run(settings: studies.Settings) -> studies.Results:
+def run(settings: studies.Given) -> studies.Results:
     """One training run of the chapter's pair without one of its choices."""
-    r, seed = replace(Recipe(), **CHOICES[settings["without"]]), settings["seed"]
+    r, seed = replace(Choices(), **CHOICES[settings["without"]]), settings["seed"]
     train.seed_everything(seed)
     G, D = (net.to(memory_format=torch.channels_last) for net in networks(r))
     average, steps = copy.deepcopy(G), settings["steps"] * BATCH // r.batch

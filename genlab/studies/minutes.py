@@ -16,8 +16,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from genlab import data, evaluation, gan, metrics, nets, train, zoo
-from genlab.studies import Results, Settings, Study
+from genlab import data, gan, metrics, nets, train, zoo
+from genlab.runs.judging import draw
+from genlab.studies import Given, Results, Study
 
 Z_DIM, RATE, DECAY = 64, 1e-3, 0.999
 
@@ -40,28 +41,26 @@ def fit(width: int, batch: int, steps: int, seed: int) -> nn.Module:
     average = copy.deepcopy(G)
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.5, 0.99), fused=True) for net in (G, D))
     warm_g, warm_d = (LambdaLR(opt, lambda t: min(1.0, 2 * (1 - t / steps))) for opt in (opt_g, opt_d))
-    players = gan.players(
+    g, d = gan.players(
         *(*accelerator.prepare(G, D), opt_g, opt_d),
         noise=train.Noise(seed),
         z_dim=Z_DIM,
-        r1=1.0,
-        every=16,
+        penalties=[gan.r1(1.0, every=16)],
         share=True,
         joint=True,
-        schedules=(warm_d, warm_g),
     )
+    players = [g.replace(schedule=warm_g), d.replace(schedule=warm_d)]
     batches = data.Batches(data.digits().train, batch, pixels="symmetric", labels=True, seed=seed)
     for step, _ in train.train(players, batches, steps, accelerator):
         train.ema(average, G, DECAY, step)
     return average.eval()
 
 
-def run(settings: Settings) -> Results:
+def run(settings: Given) -> Results:
     """Train and judge one generator."""
     G = fit(settings["width"], settings["batch"], settings["steps"], settings["seed"])
     net = zoo.load("classifier")
-    x = evaluation.samples(G, "gan", {"z_dim": Z_DIM, "conditional": True}, 4000)
-    assert x is not None  # a GAN draws
+    x = draw(lambda z, y: (G(z, y) + 1) / 2, Z_DIM, 10, 4000, seed=1, label=None)
     real_train, real_test = (data.to_float(part.x) for part in data.digits())
     of_train, of_test, made = (metrics.features(net, images) for images in (real_train, real_test, x))
     pr = metrics.precision_recall(of_test, made[:1000])

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from genlab import data, gan, metrics, nets, train, zoo
-from genlab.studies import Results, Settings, Study
+from genlab.studies import Given, Results, Study
 
 SEEDS = 5
 STEPS = 800  # of the baseline; the budget is what they cost
@@ -28,7 +28,7 @@ DECAY = 0.999  # of the averaged weights; the warm-up makes it a mean over about
 Z_DIM, BATCH, N = 64, 64, 1000
 
 FEW = {"images": 500, "r1": 1.0, "every": 16}
-VARIANTS: dict[str, Settings] = {
+VARIANTS: dict[str, Given] = {
     "non-saturating": {},
     "minimax": {"objective": "minimax"},
     "least squares": {"objective": "least_squares"},
@@ -74,7 +74,13 @@ class Game:
         augment: bool = False,
         rate_d: float = RATE,
         rate_g: float = RATE,
-        **options: Any,
+        objective: str = "nonsaturating",
+        n_critic: int = 1,
+        gp: float = 0.0,
+        r1: float = 0.0,
+        r2: float = 0.0,
+        every: int = 1,
+        clip_d: float | None = None,
     ) -> None:
         train.seed_everything(seed)
         G, D = nets.DCGANGenerator(Z_DIM, width=16), nets.DCGANDiscriminator(width=16)
@@ -84,9 +90,18 @@ class Game:
             torch.optim.Adam(net.parameters(), lr=rate, betas=BETAS)
             for net, rate in ((self.G, rate_g), (self.D, rate_d))
         )
-        options |= {"augmentation": gan.augment} if augment else {}
         noise = train.Noise(seed)
-        self.players = gan.players(self.G, self.D, opt_g, opt_d, noise=noise, z_dim=Z_DIM, **options)
+        chosen = ((gp, gan.gp(gp, noise=noise)), (r1, gan.r1(r1, every=every)), (r2, gan.r2(r2, every=every)))
+        d, g = gan.players(
+            *(self.G, self.D, opt_g, opt_d),
+            noise=noise,
+            z_dim=Z_DIM,
+            objective=objective,
+            penalties=[penalty for weight, penalty in chosen if weight],
+            view=gan.augment if augment else lambda x: x,
+        )
+        clip = None if clip_d is None else lambda: gan.clip_weights(self.D, clip_d)
+        self.players = [d.replace(moves=n_critic, after=clip), g]
         self.images = data.digits().train.x[:images]
         self.batches = data.Batches(self.images, BATCH, pixels="symmetric", seed=seed)
 
@@ -106,7 +121,7 @@ class Game:
         return (min(counts) * (every - 1) + max(counts)) / every
 
 
-def steps_of(options: Settings) -> int:
+def steps_of(options: Given) -> int:
     """Steps that a variant can make at the cost of `STEPS` of the baseline."""
     every = options.get("every", 1)
     return round(STEPS * Game(0).flops(1) / Game(0, **options).flops(every))
@@ -151,7 +166,7 @@ def samples(G: nn.Module) -> Tensor:
     return (torch.cat([G(z) for z in noise.normal(N, Z_DIM).split(250)]) + 1) / 2
 
 
-def run(settings: Settings) -> Results:
+def run(settings: Given) -> Results:
     """Train one variant with one seed, or compare two disjoint sets of real digits."""
     seed, options = settings["seed"], settings["options"]
     if settings["variant"] == FLOOR:

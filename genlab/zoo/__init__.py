@@ -2,24 +2,25 @@
 
     net = zoo.load("classifier")
 
-Every entry was made on `digits()` by the command on its card. `verify` recomputes its metrics.
+Every entry was made on the images on its card by the command there. `audit` recomputes its metrics.
 """
 
 import hashlib
 import json
 import re
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
-from genlab import evaluation, recipes
-from genlab.runs import write_json, write_text
+from genlab import runs
+from genlab.runs.base import write_json, write_text
 
 FOLDER = Path(__file__).parent
 LIMIT = 2_000_000  # bytes of an entry's weights
+CLASSIFIER = "classifier"
 
 
 def names() -> list[str]:
@@ -28,7 +29,7 @@ def names() -> list[str]:
 
 
 def entry(name: str) -> dict[str, Any]:
-    """What is recorded of an entry: recipe, settings, checksum, seconds, metrics.
+    """What is recorded of an entry: family, network, settings, shape of the images, checksum, seconds, metrics.
 
     Raises:
         ValueError: the name is unknown; the message lists the known ones.
@@ -46,56 +47,48 @@ def load(name: str) -> nn.Module:
     Raises:
         ValueError: the name is unknown, or the file is not the one that was recorded.
     """
+    return trained(name).model
+
+
+def trained(name: str) -> runs.Trained:
+    """An entry's network with what made it; errors as of `load`."""
     record, path = entry(name), FOLDER / f"{name}.safetensors"
     if hashlib.sha256(path.read_bytes()).hexdigest() != record["sha256"]:
         raise ValueError(f"{path} is damaged: its checksum is not the recorded one; reinstall genlab")
-    return assemble(record["recipe"], record["settings"], load_file(path))
+    settings = runs.settings_of(record["family"], record["settings"])
+    return runs.assemble(record["family"], settings, runs.Shape(**record["images"]), load_file(path))
 
 
-def load_run(folder: str | Path) -> tuple[nn.Module, str, dict[str, Any]]:
-    """The network of a finished run, the name of its recipe, and its settings.
-
-    Raises:
-        ValueError: the folder holds no finished run.
-    """
-    weights = Path(folder) / "model.safetensors"
-    known = [name for name in recipes.RECIPES if (Path(folder) / f"{name}.json").exists()]
-    if not (weights.exists() and len(known) == 1):
-        raise ValueError(
-            f"{folder} holds no finished run: it needs model.safetensors and the run's settings; "
-            "finish the run by --resume true, or pass another folder"
-        )
-    settings = json.loads((Path(folder) / f"{known[0]}.json").read_text(encoding="utf-8"))
-    return assemble(known[0], settings, load_file(weights)), known[0], settings
+def judge_for(made: runs.Trained) -> nn.Module | None:
+    """The zoo's classifier, if it was trained on the same images; its features mean nothing elsewhere."""
+    own = entry(CLASSIFIER)
+    same = (made.settings.data, made.shape) == (own["settings"]["data"], runs.Shape(**own["images"]))
+    return load(CLASSIFIER) if same else None
 
 
-def assemble(recipe: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """Build the networks of a recipe, fill in weights named `part.parameter`, and return the part that has them.
-
-    Raises:
-        ValueError: the weights are not those of such networks.
-    """
-    known = recipes.RECIPES[recipe]
-    names = {field.name for field in fields(known.settings)}
-    built = known.build(known.settings(**{k: v for k, v in settings.items() if k in names}))
-    for part, module in built.items():
-        current = {f"{part}.{key}": value for key, value in module.state_dict().items()}
-        if {key: value.shape for key, value in current.items()} == {key: value.shape for key, value in tensors.items()}:
-            module.load_state_dict({key[len(part) + 1 :]: tensors[key].to(v.dtype) for key, v in current.items()})
-            return module.eval().requires_grad_(False)
-    raise ValueError(f"the weights do not fit the networks that the {recipe}'s settings describe; use those of one run")
-
-
-def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str, folder: Path = FOLDER) -> Path:
+def add(
+    run: str | Path,
+    name: str,
+    *,
+    command: str,
+    seconds: float,
+    limits: str,
+    overwrite: bool = False,
+    folder: Path = FOLDER,
+) -> Path:
     """Store a finished run as an entry: float16 weights, record and card.
 
     Raises:
-        ValueError: the folder holds no finished run, the name is none, or the weights do not fit into the zoo.
+        ValueError: the folder holds no finished run, the name is none or taken, or the weights do not fit into the zoo.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name={name!r} becomes the name of files: use letters, digits, _ and -")
-    _, recipe, settings = load_run(run)
-    tensors = load_file(Path(run) / "model.safetensors")
+    if not overwrite and (folder / f"{name}.safetensors").exists():
+        raise ValueError(
+            f"the zoo has an entry {name!r}; choose another name, or replace it by overwrite (--overwrite)"
+        )
+    made = runs.open_run(run)
+    tensors = load_file(runs.weights_of(run))
     half = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     if wrong := [key for key, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise ValueError(f"{', '.join(wrong)} of {run} do not fit float16, in which the zoo keeps weights")
@@ -104,14 +97,20 @@ def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str
         raise ValueError(
             f"{name} would take {len(content):,} bytes, but an entry may take {LIMIT:,}; use narrower networks"
         )
+    rounded = runs.assemble(made.family, made.settings, made.shape, half)
+    split = runs.images_of(made.settings)
     record = {
-        "recipe": recipe,
-        "settings": {k: v for k, v in settings.items() if k not in ("out", "resume", "download")},
+        "family": made.family,
+        "network": type(made.model).__name__,
+        "part": made.part,
+        "settings": {k: v for k, v in asdict(made.settings).items() if k not in ("out", "resume", "download")},
+        "images": made.shape._asdict(),
+        "counts": [len(split.train.x), len(split.test.x)],
         "command": command,
         "seconds": round(seconds),
         "sha256": hashlib.sha256(content).hexdigest(),
         "limits": limits,
-        "metrics": evaluation.evaluate(assemble(recipe, settings, half), recipe, settings),
+        "metrics": runs.evaluate(rounded, judge_for(rounded)),
     }
     write_json(folder / f"{name}.json", record)
     write_text(folder / f"{name}.md", card(name, record))
@@ -122,15 +121,18 @@ def add(run: str | Path, name: str, *, command: str, seconds: float, limits: str
 
 def card(name: str, record: dict[str, Any]) -> str:
     """The model card of a record, as Markdown."""
-    command, seed = record["command"], record["settings"]["seed"]
+    command, settings = record["command"], record["settings"]
+    shape = "{channels} × {size} × {size}".format(**record["images"])
+    training, test = record["counts"]
     metrics = [(m["what"].replace("|", r"\|"), m["value"], m["n"]) for m in record["metrics"].values()]
-    rows = [f"| {what} | {value:.4g} | {n} |" for what, value, n in metrics]
+    rows = [f"| {what} | {value:.4g} | {n} |" for what, value, n in metrics] or ["| none | | |"]
     return "\n".join(
         [
             f"# {name}",
             "",
-            f"Made by `{command}`, seed {seed}, in {record['seconds']} s on a two-core CPU.",
-            "Data: `digits()`, 4,000 MNIST images to train and 1,000 to test. Weights are stored in float16.",
+            f"Made by `{command}`, seed {settings['seed']}, in {record['seconds']} s on a two-core CPU.",
+            f"Data: {settings['data']}, {training:,} images to train and {test:,} to test, {shape}.",
+            "Weights are stored in float16.",
             "",
             "| metric | value | sample size |",
             "|---|---|---|",
@@ -138,13 +140,21 @@ def card(name: str, record: dict[str, Any]) -> str:
             "",
             f"Limits: {record['limits']}",
             "",
+            f"In plain PyTorch, where `model` is a `{record['network']}` or a module of your own with the same layers:",
+            "",
+            "```python",
+            "from safetensors.torch import load_file",
+            f'weights = load_file("{name}.safetensors")',
+            f"model.load_state_dict({{key[{len(record['part']) + 1}:]: value for key, value in weights.items()}})",
+            "```",
+            "",
             f"SHA-256 of the weights: `{record['sha256']}`",
             "",
         ]
     )
 
 
-def verify(name: str) -> list[str]:
+def audit(name: str) -> list[str]:
     """Recompute an entry's metrics; a line for each that is not the recorded one within its tolerance.
 
     Damaged weights and a card that says something else than the record are differences too.
@@ -154,7 +164,8 @@ def verify(name: str) -> list[str]:
     """
     record = entry(name)
     try:
-        found = evaluation.evaluate(load(name), record["recipe"], record["settings"])
+        made = trained(name)
+        found = runs.evaluate(made, judge_for(made))
     except ValueError as error:
         return [f"{name}: {error}"]
     recorded = record["metrics"]

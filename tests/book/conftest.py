@@ -46,15 +46,16 @@ def project(tmp_path: Path) -> Project:
         # Not below "genlab": a folder of that name would hide the package from the preprocessor.
         shutil.copytree(ROOT / "genlab/book/assets", root / "style/book/assets", dirs_exist_ok=True)
         (root / "book.toml").write_text(
-            (ROOT / "book.toml").read_text().replace("genlab/book/assets", "style/book/assets")
+            (ROOT / "book.toml").read_text(encoding="utf-8").replace("genlab/book/assets", "style/book/assets"),
+            encoding="utf-8",
         )
         lines = ["# Summary", ""]
         for name, content in chapters.items():
             suffix = "md" if isinstance(content, str) else "ipynb"
             text = content if isinstance(content, str) else nbformat.writes(content)
-            (root / "notebooks" / f"{name}.{suffix}").write_text(text)
+            (root / "notebooks" / f"{name}.{suffix}").write_text(text, encoding="utf-8")
             lines.append(f"- [{name}]({name}.{suffix})")
-        (root / "notebooks/SUMMARY.md").write_text("\n".join(lines) + "\n")
+        (root / "notebooks/SUMMARY.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return root
 
     return make

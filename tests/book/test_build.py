@@ -21,11 +21,11 @@ def test_a_book_is_rendered_whole(project: Project, tmp_path: Path) -> None:
     )
     out = tmp_path / "out"
     build(root, out)
-    page = (out / "a.html").read_text()
+    page = (out / "a.html").read_text(encoding="utf-8")
     assert (
         "<math" in page
         and 'href="b.html#some-heading"' in page
-        and "STIXTwoMath" in "".join(sheet.read_text() for sheet in out.rglob("*.css"))
+        and "STIXTwoMath" in "".join(sheet.read_text(encoding="utf-8") for sheet in out.rglob("*.css"))
     )
     assert (out / "fonts/STIXTwoMath-Regular.ttf").exists() and len(list((out / "images").glob("*.png"))) == 1
     assert (out / "a.ipynb").exists(), "the notebook can be downloaded"
@@ -34,11 +34,11 @@ def test_a_book_is_rendered_whole(project: Project, tmp_path: Path) -> None:
 def test_a_failed_build_leaves_the_old_book(project: Project, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(project(a=notebook("# Before")), out)
-    before = (out / "a.html").read_text()
+    before = (out / "a.html").read_text(encoding="utf-8")
     for wrong in ("# A\n\n$\\nonsense{x}$", "# A\n\n![picture](missing.png)"):  # before and after mdBook's rendering
         with pytest.raises(BookError, match=r"a\."):
             build(project(a=notebook(wrong)), out)
-        assert (out / "a.html").read_text() == before
+        assert (out / "a.html").read_text(encoding="utf-8") == before
         assert not list(tmp_path.glob(".book-*")), "nothing half written is left"
 
 
@@ -87,7 +87,7 @@ def test_code_and_text_that_look_like_mdbooks_own_commands_are_shown(project: Pr
     source = "x = '{{#'\ny = '{{#include a}} {{#include b}}'\nz = '{{ #title t }}'"
     cells = ["# A\n\n## The $\\beta$ case\n\nwith `{{#include c}}`, \\$7 and \\$8", code(source)]
     build(project(a=notebook(*cells)), tmp_path / "out")
-    page = (tmp_path / "out/a.html").read_text()
+    page = (tmp_path / "out/a.html").read_text(encoding="utf-8")
     assert html.escape(source, quote=False) in page and "<code>{{#include c}}</code>, $7 and $8" in page
     assert 'id="the-beta-case"' in page and "<title>a - genlab" in page
 
@@ -107,9 +107,9 @@ def test_what_lies_beside_the_notebooks_stays_out_and_their_images_come_in(proje
     root = project(a=notebook("# A\n\n![a dot](images/mine.png)", code("f()", figure())))
     (root / "notebooks/images").mkdir()
     (root / "notebooks/images/mine.png").write_bytes(b"x")
-    (root / "notebooks/conftest.py").write_text("")
+    (root / "notebooks/conftest.py").write_text("", encoding="utf-8")
     (root / "notebooks/.ipynb_checkpoints").mkdir()
-    (root / "notebooks/.ipynb_checkpoints/a-checkpoint.ipynb").write_text("{}")
+    (root / "notebooks/.ipynb_checkpoints/a-checkpoint.ipynb").write_text("{}", encoding="utf-8")
     build(root, tmp_path / "out")
     assert len(list((tmp_path / "out/images").iterdir())) == 2
     assert not list((tmp_path / "out").rglob("*.py")) and not (tmp_path / "out/.ipynb_checkpoints").exists()
@@ -141,14 +141,16 @@ def test_the_server_listens_on_this_machine_only(project: Project, monkeypatch: 
 
 
 def test_a_style_sheet_without_its_font_is_found(tmp_path: Path) -> None:
-    (tmp_path / "x.css").write_text('@font-face { src: url("fonts/gone.ttf") format("truetype"); }')
+    (tmp_path / "x.css").write_text('@font-face { src: url("fonts/gone.ttf") format("truetype"); }', encoding="utf-8")
     assert check.check(tmp_path, []) == ["x.css: fonts/gone.ttf does not exist"]
 
 
 def test_a_warning_of_mdbook_fails_the_build(project: Project, tmp_path: Path) -> None:
     root = project(a=notebook("# A"))
     (root / "book.toml").write_text(
-        (root / "book.toml").read_text() + '\n[preprocessor.other]\ncommand = "no-such-command"\noptional = true\n'
+        (root / "book.toml").read_text(encoding="utf-8")
+        + '\n[preprocessor.other]\ncommand = "no-such-command"\noptional = true\n',
+        encoding="utf-8",
     )
     with pytest.raises(BookError, match="mdbook failed"):
         build(root, tmp_path / "out")
@@ -173,28 +175,28 @@ def test_a_preprocessor_that_crashes_at_its_first_question_is_found(
 
 
 def test_a_page_of_raw_json_is_found(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text('<p>{"cells": [{"cell_type": "markdown"}], "nbformat": 4}</p>')
+    (tmp_path / "a.html").write_text('<p>{"cells": [{"cell_type": "markdown"}], "nbformat": 4}</p>', encoding="utf-8")
     assert "raw JSON" in check.check(tmp_path, ["a.html"])[0]
 
 
 def test_a_page_that_is_missing_and_a_style_sheet_that_calls_out_are_found(tmp_path: Path) -> None:
-    (tmp_path / "x.css").write_text('@import "https://example.org/font.css"')
+    (tmp_path / "x.css").write_text('@import "https://example.org/font.css"', encoding="utf-8")
     faults = check.check(tmp_path, ["a.html"])
     assert faults[0] == "a.html: the page was not rendered" and "from the network" in faults[1]
 
 
 def test_a_summary_that_names_a_missing_notebook_fails(project: Project, tmp_path: Path) -> None:
     root = project(a=notebook("# A"))
-    (root / "notebooks/SUMMARY.md").write_text("# Summary\n\n- [a](a.ipynb)\n- [b](b.ipynb)\n")
+    (root / "notebooks/SUMMARY.md").write_text("# Summary\n\n- [a](a.ipynb)\n- [b](b.ipynb)\n", encoding="utf-8")
     with pytest.raises(BookError, match=r"b\.ipynb"):
         build(root, tmp_path / "out")
 
 
 def test_invalid_json_fails_with_the_name_on_the_command_line(project: Project, tmp_path: Path) -> None:
     root = project(a=notebook("# A"))
-    (root / "notebooks/a.ipynb").write_text('{"cells": [')
+    (root / "notebooks/a.ipynb").write_text('{"cells": [', encoding="utf-8")
     command = [sys.executable, "-m", "genlab.book", "build", "--root", str(root), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert (
         done.returncode == 1
         and "a.ipynb: this is not a valid notebook" in done.stderr

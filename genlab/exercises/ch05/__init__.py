@@ -1,0 +1,1 @@
+"""Exercises of chapter 05, training a VAE."""

@@ -1,0 +1,109 @@
+"""Exercise 06.6: A probability for every integer."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, mistake
+
+
+def log_bin(x, mean, log_scale, levels=256):
+    """log P of integers x in 0 … levels − 1 under a logistic on [0, 1], tails in the end bins: same shape."""
+    half = 0.5 / (levels - 1)
+    v = x / (levels - 1)
+    upper = torch.sigmoid((v + half - mean) / torch.exp(log_scale))
+    lower = torch.sigmoid((v - half - mean) / torch.exp(log_scale))
+    upper = torch.where(x == levels - 1, torch.ones_like(upper), upper)
+    lower = torch.where(x == 0, torch.zeros_like(lower), lower)
+    return torch.log((upper - lower).clamp(min=1e-12))
+
+
+@mistake(
+    "without the tails",
+    "The mass below 0 and above 1 is lost: the probabilities do not sum to one. The end bins take the tails.",
+)
+def _bin_no_tails(x, mean, log_scale, levels=256):
+    half, v = 0.5 / (levels - 1), x / (levels - 1)
+    upper, lower = (torch.sigmoid((v + s * half - mean) / log_scale.exp()) for s in (1, -1))
+    return (upper - lower).clamp(min=1e-12).log()
+
+
+@mistake(
+    "the scale squared",
+    "The scale is squared: log_scale is the logarithm of s, not of half of it.",
+)
+def _bin_scale(x, mean, log_scale, levels=256):
+    return log_bin(x, mean, 2 * log_scale, levels)
+
+
+@mistake(
+    "the density",
+    "This is the log density at the middle of the bin. A probability of the whole bin was asked for.",
+)
+def _bin_density(x, mean, log_scale, levels=256):
+    a = (x / (levels - 1) - mean) / log_scale.exp()
+    return F.logsigmoid(a) + F.logsigmoid(-a) - log_scale
+
+
+def _bin_by_differences(x, mean, log_scale, levels=256):
+    edges = (torch.arange(levels - 1) + 0.5) / (levels - 1)
+    inside = torch.sigmoid((edges - mean[..., None]) / log_scale.exp()[..., None])
+    zero, one = torch.zeros_like(inside[..., :1]), torch.ones_like(inside[..., :1])
+    masses = torch.diff(torch.cat([zero, inside, one], -1))
+    return masses.gather(-1, x.long()[..., None]).squeeze(-1).clamp(min=1e-12).log()
+
+
+@mistake(
+    "bins twice as wide",
+    "The bins are twice as wide as they should be, and they overlap.",
+)
+def _bin_wide(x, mean, log_scale, levels=256):
+    half, v = 1.0 / (levels - 1), x / (levels - 1)
+    upper, lower = (torch.sigmoid((v + s * half - mean) / log_scale.exp()) for s in (1, -1))
+    upper = torch.where(x == levels - 1, torch.ones_like(upper), upper)
+    lower = torch.where(x == 0, torch.zeros_like(lower), lower)
+    return (upper - lower).clamp(min=1e-12).log()
+
+
+def _all_bins(f):
+    x = torch.arange(16.0)
+    return f(x, torch.full_like(x, 0.1), torch.full_like(x, -1.5), 16).exp().sum()
+
+
+EXERCISE = Exercise(
+    number="06.6",
+    title="A probability for every integer",
+    difficulty=2,
+    minutes=15,
+    task=r"""
+The logistic distribution has the distribution function $F(v) = \sigma((v - m)/s)$. Give the integer $x \in \{0, …, L-1\}$, as
+the grey value $v = x/(L-1)$, the mass between $v - \tfrac12\delta$ and $v + \tfrac12\delta$ with $\delta = 1/(L-1)$. The first
+bin takes all of the mass below, the last all above, so that the $L$ probabilities sum to one. Return logarithms, entry by entry;
+masses below $10^{-12}$ may be clamped.""",
+    inputs=lambda g: (
+        torch.tensor([[0.0, 3.0], [7.0, 15.0], [8.0, 0.0]]),
+        torch.rand(3, 2, generator=g),
+        -1 - torch.rand(3, 2, generator=g),
+        16,
+    ),
+    solution=log_bin,
+    explanation=r"""
+Neighbouring bins share their edge, so the differences of $F$ telescope, and with the two tails the sum is $1 - 0$. The package's
+version computes the logarithm of the difference without forming it, so that bins far out in a tail keep their digits.""",
+    hints=(
+        "Two values of the distribution function, and their difference.",
+        "The edges are half a step of $1/(L-1)$ away. Which edge has the first bin, and which the last?",
+        "Put 1 for the upper value where `x == levels - 1` and 0 for the lower where `x == 0`, then subtract and take the log.",
+    ),
+    wrong=(
+        _bin_no_tails,
+        _bin_scale,
+        _bin_density,
+        _bin_wide,
+    ),
+    right=(_bin_by_differences,),
+    probes={"the sum over all 16 integers": _all_bins},
+    tolerance=1e-3,
+)

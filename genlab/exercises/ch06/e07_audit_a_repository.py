@@ -1,0 +1,74 @@
+"""Exercise 06.7: Audit a repository."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+
+from genlab.exercises import Exercise, Wrong
+
+
+def beta_of_mean_squares(weight, pixels, sigma):
+    """Effective β of: squared error averaged over pixels, plus weight times the summed KL, read with σ."""
+    return weight * pixels / (2 * sigma**2)
+
+
+EXERCISE = Exercise(
+    number="06.7",
+    title="Audit a repository",
+    difficulty=3,
+    minutes=45,
+    task=r"""
+A program averages the squared error over `pixels` pixels and adds `weight` times the KL, summed over latent dimensions. Write its
+effective $\beta$, read with a Gaussian of standard deviation `sigma`. Then audit: take a repository of your choice, write its loss
+as a function of `(x, out, mu, logvar)`, and pass it to `vae.effective_beta`. Say for which likelihood it is an ELBO, and with
+which $\beta$. If it is one for none, say what would mend it.""",
+    inputs=lambda g: (
+        0.001 + torch.rand((), generator=g).item(),
+        int(torch.randint(100, 5000, (), generator=g)),
+        0.1 + torch.rand((), generator=g).item(),
+    ),
+    solution=beta_of_mean_squares,
+    explanation=r"""
+In nats, $R = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The program has $\frac1D\lVert x-\hat x\rVert^2
+= \frac{2\sigma^2}{D} R$, so $a = 2\sigma^2/D$, $b$ is the weight, and $\beta = b/a = wD/(2\sigma^2)$.""",
+    hints=(
+        "Write the averaged squared error as a multiple of $R = \\lVert x-\\hat x\\rVert^2/(2\\sigma^2)$.",
+        "It is $a R$ with $a = 2\\sigma^2/D$. The KL has the factor $b$ = `weight`.",
+        "$\\beta = b/a$: `weight * pixels / (2 * sigma**2)`.",
+    ),
+    wrong=(
+        Wrong(
+            "the pixels are forgotten",
+            "The mean over pixels is forgotten: it divides the error by the number of pixels.",
+            lambda weight, pixels, sigma: weight / (2 * sigma**2),
+        ),
+        Wrong(
+            "the sigma is forgotten",
+            "The Gaussian's 1/(2σ²) is forgotten: the squared error is not yet in nats.",
+            lambda weight, pixels, sigma: weight * pixels,
+        ),
+        Wrong(
+            "without the 2",
+            "The 2 is missing: a Gaussian has 1/(2σ²) before the square.",
+            lambda weight, pixels, sigma: weight * pixels / sigma**2,
+        ),
+        Wrong(
+            "upside down",
+            "This is the inverse, a/b.",
+            lambda weight, pixels, sigma: 2 * sigma**2 / (weight * pixels),
+        ),
+        Wrong(
+            "sigma on the wrong side",
+            "σ² stands on the wrong side: the smaller σ, the more an error costs in nats, and the larger this β.",
+            lambda weight, pixels, sigma: weight * pixels * 2 * sigma**2,
+        ),
+    ),
+    right=(lambda weight, pixels, sigma: weight / (2 * sigma**2 / pixels),),
+    probes={"784 pixels, weight 1, σ² = ½": lambda f: f(1.0, 784, 0.5**0.5)},
+    discussion=r"""
+**For the open part.** A good audit quotes no code and has four lines: the range of the pixels, the likelihood, the two
+reductions, and $\beta$ as measured. Watch for three things. A sigmoid or tanh at the end of the decoder changes the output that
+the loss sees, so pass that output. A weight that depends on the batch size hides in "sum over the batch". And `logvar` may be
+$\log\sigma$: then the KL term is not parallel to the KL, and the function says so.""",
+)

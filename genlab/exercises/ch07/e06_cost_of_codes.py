@@ -1,0 +1,113 @@
+"""Exercise 07.6: What a grid of codes costs."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, Wrong, mistake
+
+
+def code_bits(logits, codes):
+    """−log₂ p(codes): logits (n, L, K), with logits[:, i] made from the codes before i, and codes (n, L) -> (n,)."""
+    log_p = torch.log_softmax(logits, 2).gather(2, codes[..., None])[..., 0]
+    return -log_p.sum(1) / math.log(2)
+
+
+def _bits_by_loops(logits, codes):
+    rows = []
+    for a, c in zip(logits, codes, strict=True):
+        total = 0.0
+        for i in range(len(c)):
+            total = total + (torch.logsumexp(a[i], 0) - a[i, c[i]]) / math.log(2)
+        rows.append(total)
+    return torch.stack(rows)
+
+
+@mistake(
+    "shifted once more",
+    (
+        "The codes are shifted against the logits. The prior has done that already: logits[:, i] belongs to code i, "
+        "and the first code has to be paid for as well."
+    ),
+)
+def _bits_shifted(logits, codes):
+    log_p = torch.log_softmax(logits[:, :-1], 2).gather(2, codes[:, 1:, None])[..., 0]
+    return -log_p.sum(1) / math.log(2)
+
+
+EXERCISE = Exercise(
+    number="07.6",
+    title="What a grid of codes costs",
+    difficulty=2,
+    minutes=10,
+    task=r"""
+Write $-\log_2 p(c)$ of (7.12) for logits of shape `(n, L, K)`, of which `logits[:, i]` belongs to code `i` and was made from
+the codes before it. Equal logits cost $L \log_2 K$ bits, whatever the codes. A prior that is sure and right costs 0.
+Adding a number to all $K$ logits of a place changes nothing.""",
+    inputs=lambda g: (2 * torch.randn(3, 5, 4, generator=g), torch.randint(0, 4, (3, 5), generator=g)),
+    solution=code_bits,
+    explanation=r"""
+The product (7.12) becomes a sum of logarithms, one a place. `log_softmax` over the $K$ codes makes log-probabilities of
+the logits, `gather` picks that of the code that came, and $\log_2 p = \log p / \log 2$.""",
+    hints=(
+        "A probability of a chain is a product. What is its logarithm, and which of the $K$ numbers counts at each place?",
+        "`torch.log_softmax(logits, 2)` gives log-probabilities; `gather` picks those of the codes.",
+        "Pick with `.gather(2, codes[..., None])[..., 0]`, sum over places, change the sign, divide by `math.log(2)`.",
+    ),
+    wrong=(
+        Wrong(
+            "in nats",
+            "These are nats. Divide by log 2 for bits.",
+            lambda logits, codes: F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1),
+        ),
+        Wrong(
+            "multiplied by log 2",
+            "Bits are nats divided by log 2, not multiplied: a bit is less than a nat, so there are more of them.",
+            lambda logits, codes: F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1) * math.log(2),
+        ),
+        Wrong(
+            "mean over the places",
+            "This is the mean per place. The whole grid costs the sum.",
+            lambda logits, codes: (
+                F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").mean(1) / math.log(2)
+            ),
+        ),
+        Wrong(
+            "the wrong sign",
+            "This is log₂ p, which is negative. A code length is minus that.",
+            lambda logits, codes: (
+                -F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1) / math.log(2)
+            ),
+        ),
+        _bits_shifted,
+        Wrong(
+            "softmax over the places",
+            "The softmax runs over the places. Probabilities sum to one over the K codes, the last dimension.",
+            lambda logits, codes: (
+                -torch.log_softmax(logits, 1).gather(2, codes[..., None])[..., 0].sum(1) / math.log(2)
+            ),
+        ),
+        Wrong(
+            "one number for the batch",
+            "This sums over the batch as well. One number for each grid is wanted.",
+            lambda logits, codes: F.cross_entropy(logits.transpose(1, 2), codes, reduction="sum") / math.log(2),
+        ),
+    ),
+    right=(
+        _bits_by_loops,
+        lambda logits, codes: F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1) / math.log(2),
+    ),
+    probes={
+        "equal logits": lambda f: f(torch.zeros(2, 3, 8), torch.zeros(2, 3, dtype=torch.long)),
+        "a prior that is sure": lambda f: f(
+            1000.0 * F.one_hot(torch.tensor([[1, 0]]), 3).float(), torch.tensor([[1, 0]])
+        ),
+        "a prior that is sure and wrong": lambda f: f(
+            1000.0 * F.one_hot(torch.tensor([[1, 0]]), 3).float(), torch.tensor([[1, 2]])
+        ),
+    },
+)

@@ -1,0 +1,1 @@
+"""Exercises of chapter 08, the minimax game."""

@@ -1,0 +1,74 @@
+"""Exercise 09.7: The Fréchet distance of one feature."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+
+from genlab.exercises import Exercise, Wrong
+
+
+def frechet_1d(x, y):
+    """(μ_x − μ_y)² + (s_x − s_y)² of two sets of numbers: (n,), (m,) -> a number."""
+    return (x.mean() - y.mean()) ** 2 + (x.std() - y.std()) ** 2
+
+
+EXERCISE = Exercise(
+    number="09.7",
+    title="The Fréchet distance of one feature",
+    difficulty=2,
+    minutes=10,
+    task=r"""
+With a single feature, (9.10) needs no matrix. Simplify it, and write it for two sets of numbers of different length. Use
+the standard deviation with $n - 1$, as `torch.std` does. Equal sets have the distance 0. A set and the same set shifted
+by 3 have the distance 9. Spread counts as well as place.""",
+    inputs=lambda g: (torch.randn(6, generator=g), 1 + 2 * torch.randn(5, generator=g)),
+    solution=frechet_1d,
+    explanation=r"""
+In one dimension $\Sigma = s^2$, so $\operatorname{tr}(\Sigma_1 + \Sigma_2 - 2(\Sigma_1\Sigma_2)^{1/2}) =
+s_1^2 + s_2^2 - 2 s_1 s_2 = (s_1 - s_2)^2$. `metrics.frechet_distance` gives the same for one column.""",
+    hints=(
+        "In one dimension a covariance matrix is a variance, and the root of a product of variances is a product.",
+        "$s_x^2 + s_y^2 - 2 s_x s_y$ is a square. Of what?",
+        "Square the difference of the means, and add the square of the difference of `x.std()` and `y.std()`.",
+    ),
+    wrong=(
+        Wrong(
+            "variances in place of standard deviations",
+            "Here variances are subtracted. It is the standard deviations: the root stands inside (9.10).",
+            lambda x, y: (x.mean() - y.mean()) ** 2 + (x.var() - y.var()) ** 2,
+        ),
+        Wrong(
+            "only the means",
+            "Only the means are compared: a generator that always draws the average would be perfect.",
+            lambda x, y: (x.mean() - y.mean()) ** 2,
+        ),
+        Wrong(
+            "the root at the end",
+            "This is the square root. What papers report as FID is the squared distance, without a root.",
+            lambda x, y: ((x.mean() - y.mean()) ** 2 + (x.std() - y.std()) ** 2).sqrt(),
+        ),
+        Wrong(
+            "the cross term is missing",
+            "The term −2 s_x s_y is missing: equal sets would not have the distance 0.",
+            lambda x, y: (x.mean() - y.mean()) ** 2 + x.var() + y.var(),
+        ),
+        Wrong(
+            "the cross term without a root",
+            "The product of the variances needs its square root.",
+            lambda x, y: (x.mean() - y.mean()) ** 2 + x.var() + y.var() - 2 * x.var() * y.var(),
+        ),
+        Wrong(
+            "divided by n",
+            "This divides by n inside the standard deviation. The task asks for n − 1, as torch.std does by default.",
+            lambda x, y: (x.mean() - y.mean()) ** 2 + (x.std(correction=0) - y.std(correction=0)) ** 2,
+        ),
+    ),
+    right=(lambda x, y: (x.mean() - y.mean()) ** 2 + x.var() + y.var() - 2 * (x.var() * y.var()).sqrt(),),
+    probes={
+        "the distance of a set to itself": lambda f: f(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0])),
+        "the distance of a set to itself shifted by 3": lambda f: f(
+            torch.tensor([1.0, 2.0, 4.0]), torch.tensor([4.0, 5.0, 7.0])
+        ),
+    },
+)

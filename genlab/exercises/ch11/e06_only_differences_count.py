@@ -1,0 +1,106 @@
+"""Exercise 11.6: Only differences count."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, Wrong, mistake
+
+
+def relativistic(real, fake):
+    """L_D of (11.13) and its slopes in the real and in the generated logits: (n,) twice -> number, (n,), (n,)."""
+    loss = F.softplus(fake - real).mean()
+    slope = torch.sigmoid(fake - real) / len(real)
+    return loss, -slope, slope
+
+
+def _relativistic_by_autograd(real, fake):
+    real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
+    loss = -F.logsigmoid(real - fake).mean()
+    return loss.detach(), *torch.autograd.grad(loss, (real, fake))
+
+
+@mistake(
+    "each with each",
+    "Every real image is compared with every generated one. (11.13) compares pairs: real i with generated i.",
+)
+def _relativistic_all_pairs(real, fake):
+    differences = fake[None] - real[:, None]
+    slopes = torch.sigmoid(differences) / differences.numel()
+    return F.softplus(differences).mean(), -slopes.sum(1), slopes.sum(0)
+
+
+@mistake(
+    "against the mean",
+    "Real logits are compared with the mean of the generated ones. That is the relativistic average GAN.",
+)
+def _relativistic_average(real, fake):
+    loss = F.softplus(fake.mean() - real).mean()
+    slope = torch.sigmoid(fake.mean() - real) / len(real)
+    return loss, -slope, slope
+
+
+EXERCISE = Exercise(
+    number="11.6",
+    title="Only differences count",
+    difficulty=2,
+    minutes=10,
+    task=r"""
+Give the relativistic $L_D$ of (11.13) for $n$ pairs of logits, and in closed form its slope in each real and in each
+generated logit. The slopes of a pair add up to 0: $D$ gains nothing by raising both. At logits of 1,000 and $-1{,}000$
+nothing may overflow.""",
+    inputs=lambda g: (2 * torch.randn(5, generator=g), 2 * torch.randn(5, generator=g)),
+    solution=relativistic,
+    explanation=r"""
+With $a = \ell(G(z)) - \ell(x)$ the term is $\operatorname{softplus}(a)$, and its derivative by $a$ is $\sigma(a)$. The
+chain rule brings $-1$ for the real logit and $+1$ for the generated one, and the mean brings $1/n$. A pair that is already
+in the right order by far has a slope near 0, wherever its two logits lie.""",
+    hints=(
+        "Call the difference a. What is the derivative of the softplus?",
+        "It is $\\sigma(a)$. Then the inner derivatives of $a$ by each logit, and the mean over n pairs.",
+        "`slope = torch.sigmoid(fake - real) / len(real)`; the answer is `loss, -slope, slope`.",
+    ),
+    wrong=(
+        Wrong(
+            "G's loss",
+            "This is G's loss: the difference is turned round. D wants real above generated.",
+            lambda real, fake: (
+                F.softplus(real - fake).mean(),
+                torch.sigmoid(real - fake) / len(real),
+                -torch.sigmoid(real - fake) / len(real),
+            ),
+        ),
+        Wrong(
+            "without 1/n",
+            "The loss is a mean, so each slope has a factor 1/n.",
+            lambda real, fake: (relativistic(real, fake)[0], -torch.sigmoid(fake - real), torch.sigmoid(fake - real)),
+        ),
+        Wrong(
+            "the signs of the slopes",
+            "The slopes have the wrong sign: raising a real logit lowers D's loss.",
+            lambda real, fake: (
+                relativistic(real, fake)[0],
+                torch.sigmoid(fake - real) / len(real),
+                -torch.sigmoid(fake - real) / len(real),
+            ),
+        ),
+        _relativistic_all_pairs,
+        _relativistic_average,
+        Wrong(
+            "the slope of cross-entropy",
+            "These are the slopes of the plain cross-entropy, where each logit stands alone.",
+            lambda real, fake: (
+                relativistic(real, fake)[0],
+                -torch.sigmoid(-real) / len(real),
+                torch.sigmoid(fake) / len(real),
+            ),
+        ),
+    ),
+    right=(_relativistic_by_autograd,),
+    probes={
+        "loss and slopes at equal logits": lambda f: f(torch.full((2,), 3.0), torch.full((2,), 3.0)),
+        "loss and slopes far out": lambda f: f(torch.tensor([1000.0, -1000.0]), torch.tensor([-1000.0, 1000.0])),
+    },
+)

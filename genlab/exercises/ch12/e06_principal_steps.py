@@ -1,0 +1,82 @@
+"""Exercise 12.6: Principal steps in closed form."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, Wrong
+
+
+def principal_steps(A, k):
+    """The k unit steps in z that change the activation A z most: A (outputs, d) -> (k, d), the largest first."""
+    vectors = torch.linalg.eigh(A.T @ A).eigenvectors  # columns, the smallest eigenvalue first
+    return vectors.T.flip(0)[:k]
+
+
+def _steps_by_svd(A, k):
+    return torch.linalg.svd(A, full_matrices=False).Vh[:k]
+
+
+def _squares(n):
+    """Outer products of rows with themselves: the sign of a direction is arbitrary."""
+    return n[..., :, None] * n[..., None, :]
+
+
+_LAYER = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+
+EXERCISE = Exercise(
+    number="12.6",
+    title="Principal steps in closed form",
+    difficulty=2,
+    minutes=12,
+    task=r"""
+A first layer computes $Az$, and $z$ is standard normal. Return the `k` unit vectors $v_1, \dots, v_k$ in the space of
+$z$ as rows, such that $\lVert A v_1 \rVert$ is largest, $\lVert A v_2 \rVert$ is largest among those perpendicular to
+$v_1$, and so on. Their signs are arbitrary and are not compared. `A` has more rows than columns, as in (12.16).""",
+    inputs=lambda g: (torch.randn(6, 3, generator=g) * torch.tensor([3.0, 1.0, 0.3]), 2),
+    solution=principal_steps,
+    explanation=r"""
+$\lVert A v \rVert^2 = v^\top A^\top\! A\, v$ is largest, among unit vectors, at the eigenvector of $A^\top\! A$ with the
+largest eigenvalue (**Rayleigh quotient**). `eigh` lists eigenvalues in ascending order and eigenvectors as *columns*, so
+transpose and flip. They are the right singular vectors of $A$. The left ones live in the space of activations: they say
+which pattern changes, not which step changes it.""",
+    hints=(
+        "Write $\\lVert A v \\rVert^2$ as $v^\\top M v$. Which matrix is $M$, and when is this largest for unit $v$?",
+        "The eigenvectors of `A.T @ A`, by `torch.linalg.eigh`. Mind the order of its eigenvalues, and columns against rows.",
+        "`vectors.T.flip(0)[:k]`: rows, largest eigenvalue first.",
+    ),
+    wrong=(
+        Wrong(
+            "the smallest first",
+            "These are the steps that change the activation least: eigh lists the smallest eigenvalue first.",
+            lambda A, k: torch.linalg.eigh(A.T @ A).eigenvectors.T[:k],
+        ),
+        Wrong(
+            "columns for rows",
+            "These are rows of the matrix whose columns are the steps. Transpose it.",
+            lambda A, k: torch.linalg.svd(A, full_matrices=False).Vh.T[:k],
+        ),
+        Wrong(
+            "patterns in activation space",
+            "These vectors have one number for each activation. They are patterns u of the activation; the step in z is v, "
+            "the right singular vector.",
+            lambda A, k: torch.linalg.svd(A, full_matrices=False).U.T[:k],
+        ),
+        Wrong(
+            "not of length one",
+            "The steps are multiplied by their singular values. Unit vectors are wanted, or step sizes cannot be compared.",
+            lambda A, k: (torch.linalg.svd(A, full_matrices=False).Vh * torch.linalg.svdvals(A)[:, None])[:k],
+        ),
+        Wrong(
+            "the columns of the layer",
+            "These are the largest rows of A itself, normalised. They are not perpendicular, and no combination was looked "
+            "for.",
+            lambda A, k: F.normalize(A, dim=1)[A.norm(dim=1).argsort(descending=True)][:k],
+        ),
+    ),
+    right=(_steps_by_svd,),
+    probes={"a layer with one input for each activation": lambda f: _squares(f(_LAYER, 2))},
+    look=_squares,
+)

@@ -1,0 +1,1 @@
+"""Exercises of appendix A1, repairing a published article."""

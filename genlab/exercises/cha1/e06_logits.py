@@ -1,0 +1,87 @@
+"""Exercise A1.6: Logits, not probabilities."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, Wrong, mistake
+
+
+def d_loss(real, fake):
+    """−mean log σ(real) − mean log(1 − σ(fake)), exact for logits of any size: 0-d."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def _d_by_bce(real, fake):
+    ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+    return F.binary_cross_entropy_with_logits(real, ones) + F.binary_cross_entropy_with_logits(fake, zeros)
+
+
+@mistake(
+    "log of a sigmoid",
+    "At logits of ±200 the sigmoid is exactly 0 or 1, and the logarithm infinite. Stay with logits.",
+)
+def _d_by_sigmoid(real, fake):
+    return -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
+
+
+@mistake(
+    "sigmoid and then cross-entropy",
+    (
+        "This is the article's way. torch clamps the logarithm at −100 then, so a loss of 200 is reported as 100, "
+        "and the gradient there is wrong."
+    ),
+)
+def _d_sigmoid_bce(real, fake):
+    p, q = torch.sigmoid(real), torch.sigmoid(fake)
+    return F.binary_cross_entropy(p, torch.ones_like(p)) + F.binary_cross_entropy(q, torch.zeros_like(q))
+
+
+EXERCISE = Exercise(
+    number="A1.6",
+    title="Logits, not probabilities",
+    difficulty=2,
+    minutes=8,
+    task=r"""
+The article's discriminator ends in a sigmoid, followed by a binary cross-entropy. In floating point $\sigma(40)$ is
+exactly 1: the loss saturates, or becomes infinite, and the gradient is lost. Write the discriminator's loss from logits:
+$-\mathbb E[\log\sigma(\text{real})] - \mathbb E[\log(1 - \sigma(\text{fake}))]$, for batches of different sizes, exact and
+with its gradient at logits of ±200.""",
+    inputs=lambda g: (torch.randn(5, generator=g), torch.randn(3, generator=g)),
+    solution=d_loss,
+    explanation=r"""
+$-\log\sigma(a) = \log(1 + e^{-a}) = \operatorname{softplus}(-a)$, and $-\log(1-\sigma(a)) = \operatorname{softplus}(a)$.
+Softplus is computed without ever forming $e^{200}$, and its derivative is a sigmoid, which is right everywhere.""",
+    hints=(
+        "Write both logarithms of sigmoids as $\\log(1 + e^{\\dots})$.",
+        "That function is called softplus. Which argument has it for the real logits, and which for the fake ones?",
+        "`F.softplus(-real).mean() + F.softplus(fake).mean()`: one mean for each batch.",
+    ),
+    wrong=(
+        _d_by_sigmoid,
+        _d_sigmoid_bce,
+        Wrong(
+            "real and fake swapped",
+            "Real and fake are swapped: this discriminator learns to call generated images real.",
+            lambda real, fake: F.softplus(real).mean() + F.softplus(-fake).mean(),
+        ),
+        Wrong(
+            "half of it",
+            "This is half of the loss. At equality the loss is 2 log 2; with the half it would be log 2.",
+            lambda real, fake: (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2,
+        ),
+        Wrong(
+            "one mean over both",
+            "One mean runs over both batches. Each expectation has its own; the batches differ in size.",
+            lambda real, fake: torch.cat([F.softplus(-real), F.softplus(fake)]).mean(),
+        ),
+    ),
+    right=(_d_by_bce, lambda real, fake: -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean()),
+    probes={
+        "the loss at confident mistakes": lambda f: f(torch.tensor([-200.0]), torch.tensor([200.0, 200.0])),
+        "the loss where D knows nothing": lambda f: f(torch.zeros(4), torch.zeros(2)),
+    },
+    gradient=True,
+)

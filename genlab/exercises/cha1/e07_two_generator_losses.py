@@ -1,0 +1,68 @@
+"""Exercise A1.7: Two losses for the generator."""
+
+# Readers see the functions here as they are, so they carry no types.
+# mypy: allow-untyped-defs
+
+import torch
+from torch.nn import functional as F
+
+from genlab.exercises import Exercise, Wrong
+
+
+def g_losses(fake):
+    """The generator's saturating and non-saturating loss from logits (n,): two 0-d values."""
+    return -F.softplus(fake).mean(), F.softplus(-fake).mean()
+
+
+def _slopes(f):
+    """Derivatives of both losses at a logit that says: generated, for sure."""
+    a = torch.tensor([-10.0], requires_grad=True)
+    return [torch.autograd.grad(loss, a, retain_graph=True)[0].item() for loss in f(a)]
+
+
+EXERCISE = Exercise(
+    number="A1.7",
+    title="Two losses for the generator",
+    difficulty=2,
+    minutes=8,
+    task=r"""
+The article's text gives the generator's loss as $\mathbb E[\log(1 - D(G(z)))]$; its code minimises
+$-\mathbb E[\log D(G(z))]$, and does not say so. Write both from the logits of generated images, in this order. Both want
+the same, but compare their gradients at a logit of −10, where a young generator lives.""",
+    inputs=lambda g: (torch.randn(6, generator=g),),
+    solution=g_losses,
+    explanation=r"""
+With $D = \sigma(a)$ the first is $-\operatorname{softplus}(a)$, with derivative $-\sigma(a)$: at $a = -10$ that is
+$-0.00005$, and the generator stands still. The second is $\operatorname{softplus}(-a)$, with derivative $-\sigma(-a)$,
+nearly $-1$ there. They have the same fixed point and different roads.""",
+    hints=(
+        "Use logits: what are $\\log(1-\\sigma(a))$ and $\\log\\sigma(a)$ in terms of softplus?",
+        "$\\log(1-\\sigma(a)) = -\\operatorname{softplus}(a)$ and $-\\log\\sigma(a) = \\operatorname{softplus}(-a)$.",
+        "Return `-F.softplus(fake).mean()` and `F.softplus(-fake).mean()`.",
+    ),
+    wrong=(
+        Wrong(
+            "in the other order",
+            "The order is swapped: the saturating loss, that of the formula in the text, comes first.",
+            lambda fake: g_losses(fake)[::-1],
+        ),
+        Wrong(
+            "the discriminator's share",
+            "The first has the wrong sign: minimised, it would make the generator worse.",
+            lambda fake: (F.softplus(fake).mean(), F.softplus(-fake).mean()),
+        ),
+        Wrong(
+            "the same twice",
+            "Both are the non-saturating loss. They are different functions with the same fixed point.",
+            lambda fake: (F.softplus(-fake).mean(), F.softplus(-fake).mean()),
+        ),
+        Wrong(
+            "probabilities for logarithms",
+            "The logarithms are missing: these are probabilities.",
+            lambda fake: ((1 - torch.sigmoid(fake)).mean(), -torch.sigmoid(fake).mean()),
+        ),
+    ),
+    right=(lambda fake: (F.logsigmoid(-fake).mean(), -F.logsigmoid(fake).mean()),),
+    probes={"the derivatives at a logit of −10": _slopes},
+    gradient=True,
+)
