@@ -11,8 +11,9 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
@@ -108,12 +109,48 @@ def _find(source: str) -> runs.Trained:
     return zoo.trained(source)
 
 
+def compare(
+    real: str,
+    fake: str,
+    *,
+    net: str = "classifier",
+    size: int | None = None,
+    channels: int | None = None,
+    pixels: Literal["unit", "symmetric"] = "unit",
+) -> None:
+    """Compare two folders of images, real and generated, in the features of a network; print the metrics as JSON.
+
+    Args:
+        real: folder of real images, or a .npy file with an array (n, c, h, w), bytes or in [0, 1].
+        fake: the same of generated ones.
+        net: classifier (the zoo's, for images like its digits), inception:FILE, or package.module:factory of your own.
+        size: side to which the images of folders are resized, in pixels.
+        channels: 1 for grey, 3 for colour; those of the images when not given.
+        pixels: the range that the network wants, unit for [0, 1] or symmetric for [-1, 1].
+    """
+    from genlab import metrics, zoo
+
+    judge = zoo.judge(net) if net in zoo.names() else metrics.resolve_net(net)
+    a, b = (_images(source, size, channels) for source in (real, fake))
+    found = metrics.compare(a, b, judge.net, name=judge.name, pixels=pixels)
+    say(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _images(source: str, size: int | None, channels: int | None) -> Any:
+    """All images of a folder or of a .npy file."""
+    import numpy as np
+
+    from genlab import data
+
+    if Path(source).suffix.lower() == ".npy":
+        return np.load(source, allow_pickle=False)
+    return data.read_images(source, size=size, channels=channels)
+
+
 def zoo_list() -> None:
     """List the entries with their main metric."""
-    from genlab import zoo
-
-    for name in zoo.names():
-        first = next(iter(zoo.entry(name)["metrics"].values()), None)
+    for name in genlab.zoo.names():
+        first = next(iter(genlab.zoo.entry(name)["metrics"].values()), None)
         say(f"{name:14} {first['what']}: {first['value']:.4g} ({first['n']})" if first else f"{name:14} no metrics")
 
 
@@ -123,9 +160,7 @@ def zoo_card(name: str) -> None:
     Args:
         name: of the entry.
     """
-    from genlab import zoo
-
-    say(zoo.card(name, zoo.entry(name)))
+    say(genlab.zoo.card(name, genlab.zoo.entry(name)))
 
 
 def zoo_audit(*, name: str | None = None) -> None:
@@ -134,11 +169,9 @@ def zoo_audit(*, name: str | None = None) -> None:
     Args:
         name: of one entry; all by default.
     """
-    from genlab import zoo
-
     wrong = []
-    for one in [name] if name else zoo.names():
-        differences = zoo.audit(one)
+    for one in [name] if name else genlab.zoo.names():
+        differences = genlab.zoo.audit(one)
         say(f"{one}: {'ok' if not differences else 'DIFFERENT'}")
         wrong += differences
     if wrong:
@@ -157,9 +190,7 @@ def zoo_add(run: str, name: str, *, command: str, seconds: float, limits: str, o
         limits: of the model, for the card.
         overwrite: replace an entry of that name.
     """
-    from genlab import zoo
-
-    say(str(zoo.add(run, name, command=command, seconds=seconds, limits=limits, overwrite=overwrite)))
+    say(str(genlab.zoo.add(run, name, command=command, seconds=seconds, limits=limits, overwrite=overwrite)))
 
 
 def doctor(run: str | None = None) -> None:
@@ -239,19 +270,19 @@ def gather(folder: str, *, out: str = "class.csv") -> None:
     """
     from genlab.exercises import log
 
-    path = Path(out)
-    if path.suffix.lower() != ".csv" or path.is_dir() or not path.absolute().parent.is_dir():
+    if Path(out).suffix.lower() != ".csv" or not Path(out).absolute().parent.is_dir():
         raise ValueError(f"out must be a .csv in a folder that exists, but is {out!r}")
     learners, refused = log.gather(Path(folder))
     for line in refused:
         say(f"genlab: left out: {line}", file=sys.stderr)
-    log.write_table(learners, path)
+    log.write_table(learners, Path(out))
     say(f"{out}: {len(learners)} learners")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "evaluate": evaluate,
+    "compare": compare,
     "progress": progress,
     "teach": teach,
     "gather": gather,
@@ -266,7 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     Wrong input ends in one line and exit status 2, with nothing written; a run that diverges in one line and status 1.
     """
     machine.spin_little(os.environ)
-    arguments = _with_values(sys.argv[1:] if arguments is None else arguments)
+    arguments = _arranged(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="genlab", description=genlab.__doc__)
     parser.add_argument("--version", action="version", version=f"genlab {genlab.__version__}")
     commands = parser.add_subcommands(dest="command", required=True)
@@ -290,14 +321,21 @@ def main(arguments: list[str] | None = None) -> None:
         fail("interrupted; a training run goes on by --resume", 130)
 
 
-def _with_values(arguments: list[str]) -> list[str]:
-    """A switch without a value is on: `--resume` is `--resume true`."""
-    switches = {f"--{name}" for name in _switches(arguments[0] if arguments else "")}
-    found = list(arguments)
-    for i in reversed(range(len(found))):
-        following = found[i + 1].lower() if i + 1 < len(found) else ""
-        if found[i] in switches and not re.fullmatch("true|false|yes|no|0|1|on|off", following):
-            found.insert(i + 1, "true")
+def _arranged(arguments: list[str]) -> list[str]:
+    """The arguments in jsonargparse's order: --config goes first, so that options override it wherever they stand.
+
+    A switch without a value is on: `--resume` is `--resume true`.
+    """
+    command, rest = arguments[:1], arguments[1:]
+    for i, one in enumerate(rest):
+        if one.split("=")[0] == "--config":
+            end = i + 1 + ("=" not in one)
+            rest = rest[i:end] + rest[:i] + rest[end:]
+            break
+    switches, found = {f"--{name}" for name in _switches("".join(command))}, command
+    for one, following in zip_longest(rest, rest[1:], fillvalue=""):
+        on = one in switches and not re.fullmatch("true|false|yes|no", following, re.IGNORECASE)
+        found += [one, "true"] if on else [one]
     return found
 
 
@@ -347,7 +385,7 @@ def _run_parser(name: str) -> Parser:
     """Options from the settings' fields; the JSON file that a run leaves gives other defaults, to repeat the run."""
     settings = runs.family(name).settings
     parser = Parser(usage=f"genlab {name} [options]", description=(settings.__doc__ or "").splitlines()[0])
-    parser.add_argument("--config", action="config", help=f"{name}.json of a run to repeat; later options override it")
+    parser.add_argument("--config", action="config", help=f"{name}.json of a run to repeat; options override it")
     parser.add_class_arguments(settings, as_group=False)
     return parser
 

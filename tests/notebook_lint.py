@@ -1,5 +1,7 @@
 """Rules that every notebook keeps: each is a function from a notebook to its faults."""
 
+import ast
+import builtins
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -100,6 +102,35 @@ def one_imports_cell(notebook: NotebookNode) -> list[str]:
     return [] if len(found) == 1 else [f"{len(found)} cells import, but one should"]
 
 
+def imports_are_used(notebook: NotebookNode) -> list[str]:
+    """All but the exercises' own functions, which a reader calls from cells of his own."""
+    tree = ast.parse("\n\n".join(cell.source for cell in code(notebook)))
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "genlab.exercises":
+            names = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+            faults += [f"{name} is imported and not used" for name in names if name not in read]
+    return faults
+
+
+def prose_names_what_is_there(notebook: NotebookNode) -> list[str]:
+    """A call that the text names, as `hint("05.1")`, can be made in a cell of the notebook."""
+    tree = ast.parse("\n\n".join(cell.source for cell in code(notebook)))
+    known = {
+        alias.asname or alias.name.split(".")[0]
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for alias in n.names
+    }
+    known |= {"genlab"} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    known |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = re.sub(r"^```.*?^```", "", prose, flags=re.MULTILINE | re.DOTALL)
+    called = {m[1].split(".")[0] for m in re.finditer(r"`([A-Za-z_][\w.]*)\([^`]*\)`", prose)}
+    return [f"the text names {name}(…), which no cell has" for name in sorted(called - known - set(dir(builtins)))]
+
+
 def short_cells(notebook: NotebookNode) -> list[str]:
     lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code(notebook)]
     return [f"a code cell has {n} lines, more than 20" for n in lines if n > 20]
@@ -175,6 +206,8 @@ RULES: list[Rule] = [
     nothing_that_changes,
     plain_python,
     one_imports_cell,
+    imports_are_used,
+    prose_names_what_is_there,
     short_cells,
     live_figures_keep_their_names,
     sections_in_order,

@@ -1,9 +1,11 @@
 """The command line: help, one-line errors with status 2 and nothing written, runs that repeat from their JSON."""
 
 import ast
+import dataclasses
 import inspect
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -12,12 +14,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import genlab
 from genlab import __main__ as command_line
-from genlab import checkpoint, gan, runs, train, zoo
+from genlab import checkpoint, data, diagnosis, gan, runs, train, zoo
+from genlab.exercises import teach
+from genlab.runs import base
 from genlab.runs.settings import Settings
 from genlab.tools import doctor
 from tests.test_runs import same
@@ -146,6 +151,23 @@ WRONG = {
     "no samples": (["sample", "classifier", "--n", "0"], r"n must be at least 1"),
     "no picture": (["sample", "classifier", "--out", "a.jpg"], r"out must be a \.png or \.npy in a folder that exists"),
     "nowhere": (["sample", "classifier", "--out", "no/a.png"], r"out must be a \.png or \.npy in a folder that exists"),
+    "a full folder of samples": (["sample", "cgan", "--out", "full"], r"a new or empty folder, but is 'full'"),
+    "a file as folder of samples": (["sample", "cgan", "--out", "file"], r"a new or empty folder, but is 'file'"),
+    "this folder": (["sample", "cgan", "--out", "."], r"a new or empty folder, but is '\.'"),
+    "a switch that is no truth": (["vae", "--resume=perhaps"], r"resume.*perhaps"),
+    "a device that is not here": (["vae", "--device", "mps"], r"device 'mps'.*cpu"),
+    "a folder without images": (["vae", "--data", "folder:hollow"], r"hollow holds no image"),
+    "no folder": (["vae", "--data", "folder:nowhere"], r"nowhere is no folder"),
+    "no set": (["vae", "--data", "digitz"], r"data must be one of digits, .*, or folder:PATH, but is 'digitz'"),
+    "another size of a set": (["vae", "--size", "32"], r"digits has images of size=28"),
+    "no game": (["doctor", "vae_run"], r"vae_run is a run of genlab vae, which plays no game"),
+    "no log": (["doctor", "full"], r"full.history\.jsonl"),
+    "cut weights": (["sample", "vae_run/model.safetensors"], r"model\.safetensors is damaged.*--resume"),
+    "no folder to compare": (["compare", "nowhere", "hollow"], r"nowhere is no folder"),
+    "no such network": (["compare", "hollow", "hollow", "--net", "gaan"], r"network 'gaan' is neither"),
+    "no features": (["compare", "hollow", "hollow", "--net", "vae2"], r"vae2 has no features to judge images by"),
+    "nothing to gather": (["gather", "full"], r"no \.json files in full"),
+    "no table": (["gather", "full", "--out", "a.txt"], r"out must be a \.csv in a folder that exists"),
     "label": (["sample", "classifier", "--label", "3"], r"label=3 goes with a conditional model"),
     "no source": (["evaluate"], r"source"),
     "unfinished": (["evaluate", "full"], r"full holds no finished run.*--resume"),
@@ -166,12 +188,14 @@ def test_wrong_input_is_one_line_status_2_and_nothing_written(
     (folder / "full").mkdir()
     (folder / "full/thesis.txt").write_text("years of work")
     (folder / "file").write_text("")
+    (folder / "hollow").mkdir()
+    (folder / "vae_run").mkdir()
+    (folder / "vae_run/vae.json").write_text("{}")
+    (folder / "vae_run/model.safetensors").write_bytes(b"cut")
     (folder / "broken.json").write_text('{"steps": ')
     (folder / "foreign.json").write_text('{"gp": 10.0}')
     (folder / "impossible.json").write_text('{"lr": -1.0}')
     monkeypatch.setenv("GENLAB_DATA", str(folder / "data"))
-    from genlab import data
-
     split = data.digits()
     monkeypatch.setitem(data.SETS, "digits", lambda: split)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".gz"}
@@ -220,6 +244,58 @@ def test_a_run_repeats_itself_from_its_json(family: str, folder: Path, capsys: p
     assert status(family, "--config", config) == 2, "the folder is taken"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--resume"],
+        ["--resume", "true"],
+        ["--resume=true"],
+        ["--resume=yes"],
+        ["--resume", "--seed", "0"],
+        ["--seed", "0", "--resume"],
+        ["--download", "--resume", "--config", "run/vae.json"],
+        ["--config", "run/vae.json", "--resume"],
+        ["--resume", "--config=run/vae.json", "--download"],
+    ],
+)
+def test_a_switch_needs_no_value(folder: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
+    """A run stands there, so that without --resume it would be refused."""
+    own = [] if any("config" in option for option in options) else [*SMALL, "--out", "run"]
+    main("vae", *SMALL, "--out", "run")
+    (folder / "run/model.safetensors").unlink()
+    main("vae", *own, *options)
+    assert (folder / "run/model.safetensors").exists()
+    for off in (["--resume", "false"], ["--resume=false"], ["--resume", "no"], []):
+        assert status("vae", *SMALL, "--out", "run", *off) == 2
+    assert "go on with it by resume (--resume)" in capsys.readouterr().err
+
+
+def test_download_without_a_value_asks_for_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    whole = data.read_set
+
+    def read(spec: str, **options: Any) -> data.Split:
+        asked.append(options["download"])
+        return whole("digits")
+
+    monkeypatch.setattr(data, "read_set", read)
+    for i, options in enumerate(
+        [["--download"], ["--download", "true"], ["--download=true"], [], ["--download=false"]]
+    ):
+        main("vae", *SMALL, "--data", "mnist", *options, "--out", f"run{i}")
+    assert asked == [True, True, True, False, False]
+
+
+def test_a_run_is_extended(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["vae", *SMALL, "--schedule", "constant", "--save_every", "3"]
+    main(*given, "--steps", 6, "--out", "run")
+    main(*given, "--steps", 10, "--out", "run", "--resume")
+    main(*given, "--steps", 10, "--out", "whole")
+    assert same(folder / "run", folder / "whole")
+    assert status(*given, "--steps", 9, "--out", "run", "--resume") == 2
+    assert "other settings: steps was 10 and is 9" in capsys.readouterr().err
+
+
 def test_vqvae_and_classifier_run(folder: Path) -> None:
     main("vqvae", "--steps", 1, "--batch_size", 8, "--width", 4)
     main("classifier", "--steps", 1, "--batch_size", 8, "--width", 4)
@@ -256,6 +332,128 @@ def test_sample_writes_a_grid_of_a_run(folder: Path, capsys: pytest.CaptureFixtu
     with Image.open(folder / "0.png") as one, Image.open(folder / "1.png") as three:
         assert three.height > 1.5 * one.height
     assert status("sample", "run", "--label", 10) == 2
+
+
+def test_samples_are_written_as_files_and_as_an_array_of_the_same_pixels(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main("gan", *SMALL, "--out", "run")
+    (folder / "empty").mkdir()
+    capsys.readouterr()
+    for out in ("a.npy", "new/pictures", "empty"):
+        main("sample", "run/model.safetensors", "--n", 5, "--out", out)
+        assert capsys.readouterr().out.strip() == out.replace("/", os.sep)
+    main("sample", "run", "--n", 5, "--out", "b.npy")
+    assert (folder / "a.npy").read_bytes() == (folder / "b.npy").read_bytes()
+    x = np.load(folder / "a.npy", allow_pickle=False)
+    assert x.shape == (5, 1, 28, 28) and x.min() >= 0 and x.max() <= 1 and x.std() > 0
+    for place in ("new/pictures", "empty"):
+        files = sorted((folder / place).iterdir())
+        assert [file.name for file in files] == [f"{i:05d}.png" for i in range(5)]
+        for file, image in zip(files, x, strict=True):
+            with Image.open(file) as picture:
+                assert np.array_equal(np.asarray(picture), np.round(255 * image[0]))
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".partial")]
+
+
+@pytest.mark.parametrize("objective", ["nonsaturating", "wasserstein", "hinge"])
+def test_the_doctor_reads_the_log_of_a_game(objective: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same numbers mean other things under other objectives: the rules that do not hold are silent."""
+    main("gan", *SMALL, "--steps", 40, "--objective", objective, "--out", "run")
+    capsys.readouterr()
+    rows = diagnosis.read("run/history.jsonl")
+    assert len(rows) == 40
+    for place in ("run", "run/history.jsonl"):
+        main("doctor", place)
+        assert capsys.readouterr().out == f"{diagnosis.diagnose(rows, objective=objective)}\n"
+    other = diagnosis.diagnose(rows, objective="nonsaturating")
+    assert (str(other) == str(diagnosis.diagnose(rows, objective=objective))) == (objective == "nonsaturating")
+
+
+def test_the_doctor_finds_a_healthy_game_healthy_and_says_when_a_log_is_too_short(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = {"loss_d": 1.2, "loss_g": 1.0, "d_real": 0.6, "d_fake": 0.4, "accuracy": 0.7, "spread": 0.9, "move": 0.3}
+    check |= {"distance": 0.1, "low": -1.0, "high": 1.0, "data_low": -1.0, "data_high": 1.0}
+    lines = [{"step": i, "D": 1.2, "G": 1.0} | (check if i % 5 == 0 else {}) for i in range(1, 101)]
+    main("gan", *SMALL, "--out", "run")
+    capsys.readouterr()
+    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    main("doctor", "run")
+    assert capsys.readouterr().out.startswith("healthy\n")
+    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:20]))
+    assert status("doctor", "run") == 2
+    assert re.match(r"genlab: .* 4 checks.* needs 8", capsys.readouterr().err)
+
+
+def test_evaluate_of_a_conditional_autoencoder(capsys: pytest.CaptureFixture[str]) -> None:
+    main("vae", *SMALL, "--conditional", "--estimator", "autoencoder", "--out", "run")
+    capsys.readouterr()
+    main("evaluate", "run")
+    assert set(json.loads(capsys.readouterr().out)) == {"log_px"}
+
+
+def test_evaluate_says_where_no_network_judges(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = base.read_images
+    monkeypatch.setattr(base, "read_images", lambda s: whole(dataclasses.replace(s, data="digits")))
+    main("gan", *SMALL, "--data", "folder:own", "--out", "run")
+    capsys.readouterr()
+    main("evaluate", "run")
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {} and "genlab compare" in said.err
+
+
+def test_compare_names_the_network_and_takes_folders_and_arrays(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_DATA", str(folder / "data"))
+    for seed in (1, 2):
+        main("sample", "cgan", "--n", 30, "--seed", seed, "--out", f"s{seed}")
+    main("sample", "cgan", "--n", 30, "--seed", 2, "--out", "s2.npy")
+    (folder / "nets.py").write_text("import torch\n\n\ndef flat():\n    return torch.nn.Flatten()\n")
+    capsys.readouterr()
+    found = []
+    for fake, options in (("s2", []), ("s2.npy", []), ("s2", ["--net", "nets:flat", "--size", 16])):
+        main("compare", "s1", fake, *options)
+        found.append(json.loads(capsys.readouterr().out))
+    one, array, own = found
+    assert one["features"] == "the zoo's classifier" and own["features"] == "nets:flat" and own["dimensions"] == 256
+    assert one["real"] == one["fake"] == array["fake"] == 30
+    assert one.keys() >= {"frechet", "kernel", "precision", "recall", "density", "coverage"}
+    assert one["precision"] == pytest.approx(array["precision"], abs=0.1) and one["frechet"] != own["frechet"]
+    assert status("compare", "s1", "s2", "--size", 32) == 2
+    assert "looks at 28 x 28 pixels" in capsys.readouterr().err
+
+
+def test_exports_are_gathered_into_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "class").mkdir()
+    for name in ("Ada", "Grace"):
+        main("progress", "--export", folder / f"class/{name}.json", "--name", name)
+    (folder / "class/notes.json").write_text("[]")
+    capsys.readouterr()
+    main("gather", "class", "--out", "table.csv")
+    said = capsys.readouterr()
+    assert said.out == "table.csv: 2 learners\n" and "left out: " in said.err and "notes.json" in said.err
+    lines = (folder / "table.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 3 and lines[1].startswith("Ada,") and lines[2].startswith("Grace,")
+
+
+def test_teach_passes_its_options_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def write(place: Path, **options: Any) -> list[Path]:
+        given.append((place, options))
+        return []
+
+    monkeypatch.setattr(teach, "write", write)
+    (folder / "notebooks").mkdir()
+    main("teach", "out")
+    main("teach", "out", "--solutions", "false", "--exercises_only", "--chapter", "05")
+    plain = {"notebooks": Path("notebooks"), "chapter": None, "solutions": True, "exercises_only": False}
+    assert given[0] == (Path("out"), plain)
+    assert given[1] == (Path("out"), plain | {"chapter": "05", "solutions": False, "exercises_only": True})
 
 
 def test_evaluate_prints_the_metrics_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

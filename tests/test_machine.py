@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,129 @@ def test_the_openmp_that_torch_loads_reads_the_setting() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert Path(done.stdout.strip()).parent.name in ("lib", "torch.libs")
     assert f"GOMP_SPINCOUNT = '{machine.SPINS}'" in done.stderr
+
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="GNU's OpenMP is Linux's")
+
+
+def alone(code: str, **environ: str) -> list[str]:
+    """What a new process prints, line by line, with two threads."""
+    given = {k: v for k, v in os.environ.items() if k not in machine.WAITING} | {"OMP_NUM_THREADS": "2"} | environ
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=given).stdout.splitlines()
+
+
+TEAMS = """
+import os, time, torch
+from pathlib import Path
+from genlab.machine import Teams
+
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+
+def sleeps():
+    found = 0
+    for status in Path("/proc/self/task").glob("*/status"):
+        if status.parent.name in own:
+            found += int(status.read_text().split("\\nvoluntary_ctxt_switches:")[1].split()[0])
+    return found
+
+def slept():
+    before = sleeps()
+    for _ in range(200):
+        x.add_(1)
+        end = time.perf_counter() + 2e-4  # in which a thread waits for work
+        while time.perf_counter() < end:
+            pass
+    return sleeps() - before
+
+x = torch.zeros(2**20).add_(1)
+own, teams = set(os.listdir("/proc/self/task")) - {str(os.getpid())}, Teams()
+first, spinning = tasks(), slept()
+teams.form()
+time.sleep(1)
+formed, asleep = tasks(), slept()
+teams.disband()
+time.sleep(1)
+print(first, formed, tasks(), spinning, asleep, slept())
+"""
+
+
+@LINUX
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core is always shared")
+def test_while_idle_teams_are_there_waiting_threads_sleep() -> None:
+    """Without them they spin: the count is so large that they never stop."""
+    ((line),) = alone(TEAMS, GOMP_SPINCOUNT="1000000000")
+    first, formed, last, spinning, asleep, again = map(int, line.split())
+    assert formed >= first + 2 and last == first, "a team has two threads, and takes them with it"
+    assert spinning < 20 and again < 20 and asleep > 150
+
+
+def test_a_crowd_is_noticed_at_once_and_its_end_when_it_was_calm_for_a_while() -> None:
+    crowd = machine.Crowd()
+    assert not crowd.look(0.0) and not crowd.look(machine.CROWDED)
+    assert crowd.look(machine.CROWDED + 0.01)
+    assert [crowd.look(0.0) for _ in range(machine.CALM)] == [True] * (machine.CALM - 1) + [False]
+    assert crowd.look(1.0) and crowd.look(0.0) and crowd.look(1.0)
+    assert sum(crowd.look(0.0) for _ in range(2 * machine.CALM)) == machine.CALM - 1
+
+
+def test_teams_are_there_while_others_want_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This program waits for a tenth of the time, then no more; the clock is made up."""
+    said: list[str] = []
+    clock, waits = iter(range(0, 10**12, 10**8)), iter([0, 0, *range(10**7, 6 * 10**7, 10**7), *[6 * 10**7] * 50])
+
+    class Formed(machine.Teams):
+        def form(self) -> None:
+            said.append("form")
+            self.ends.append(threading.Event())
+
+        def disband(self) -> None:
+            said.append("disband")
+            self.ends.clear()
+
+    class End(Exception): ...
+
+    def sleep(seconds: float) -> None:
+        said.append("look")
+        if len(said) > 40:
+            raise End
+
+    monkeypatch.setattr(machine, "Teams", Formed)
+    monkeypatch.setattr(machine, "_waited", lambda: next(waits))
+    monkeypatch.setattr(machine.time, "monotonic_ns", lambda: next(clock))
+    monkeypatch.setattr(machine.time, "sleep", sleep)
+    with pytest.raises(End):
+        machine._watch()
+    assert [word for word in said if word != "look"] == ["form", "disband"]
+    assert said.index("form") == 2 and said.index("disband") == 2 + 6 + machine.CALM
+
+
+WATCH = """
+import threading, torch
+from genlab.machine import share_cores
+torch.set_num_threads({threads})
+share_cores()
+share_cores()
+print(sum(thread.name == "genlab-share-cores" for thread in threading.enumerate()))
+"""
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("threads", "environ", "watchers"),
+    [
+        (2, {}, "1"),
+        (2, {"GOMP_SPINCOUNT": machine.SPINS}, "1"),
+        (1, {}, "0"),
+        (2, {"OMP_WAIT_POLICY": "passive"}, "0"),
+        (2, {"KMP_BLOCKTIME": "0"}, "0"),
+    ],
+)
+def test_one_thread_watches_where_there_is_something_to_share(
+    threads: int, environ: dict[str, str], watchers: str
+) -> None:
+    assert alone(WATCH.format(threads=threads), **environ) == [watchers]
 
 
 def test_every_way_to_start_uses_the_same_count() -> None:

@@ -12,8 +12,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from genlab import notebooks
 from genlab.exercises import shelf
+from genlab.tools import notebooks
 from tests import notebook_lint as lint
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -54,7 +54,9 @@ def good() -> NotebookNode:
     cells = [
         new_markdown_cell(TITLE),
         new_code_cell("import math", execution_count=1),
-        new_code_cell("print(1 + 1)", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]),
+        new_code_cell(
+            "print(math.floor(2.5))", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]
+        ),
         new_code_cell("f()", execution_count=3, outputs=[figure]),
         *(new_code_cell(source, execution_count=i) for i, source in enumerate(tasks, 4)),
         new_markdown_cell(END),
@@ -91,6 +93,10 @@ def change(name: str, notebook: NotebookNode) -> None:
         cells[2].source = "%matplotlib inline"
     elif name == "one_imports_cell":
         cells[2].source = "from math import pi"
+    elif name == "imports_are_used":
+        cells[1].source = "import math\nfrom math import pi"
+    elif name == "prose_names_what_is_there":
+        cells[0].source += '\n\nCall `hint("05.1")`.'
     elif name == "short_cells":
         cells[2].source = "x = 1\n" * 21
     elif name == "live_figures_keep_their_names":

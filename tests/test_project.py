@@ -173,12 +173,17 @@ def test_the_citation_and_the_changelog_name_this_version() -> None:
     assert f"## [{genlab.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_the_loop_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert "steps=2000" in program and "step % 200" in program
-    short = program.replace("steps=2000", "steps=10").replace("step % 200", "step % 10")
-    exec(compile(short, "README.md", "exec"), {})
+def test_the_readme_trains_saves_loads_and_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(programs) == 2 and "steps=2000" in programs[0] and "step % 200" in programs[0]
+    for program in programs:
+        short = program.replace("steps=2000", "steps=10").replace("step % 200", "step % 10")
+        exec(compile(short, "README.md", "exec"), {})
     assert re.match(r"10 \{'D': [\d.]+, 'G': [\d.]+\}", capsys.readouterr().out)
+    assert (tmp_path / "samples.png").stat().st_size > 1000
 
 
 def test_links_and_pictures_of_the_documents_exist() -> None:

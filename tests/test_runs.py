@@ -162,6 +162,22 @@ def test_bf16_where_it_is_slow_is_warned_of(
         assert ("bfloat16" in said and "--precision no" in said) == warned
 
 
+@pytest.mark.parametrize("name", ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_MIXED_PRECISION"])
+def test_what_the_launcher_sets_changes_nothing_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Gradients that it would divide again are refused, before anything is written; its precision does not count."""
+    monkeypatch.setenv(name, "4" if "STEPS" in name else "bf16")
+    if "STEPS" in name:
+        with pytest.raises(ValueError, match="unset ACCELERATE_GRADIENT_ACCUMULATION_STEPS"):
+            fit("vae", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    else:
+        run = fit("vae", tmp_path / "run")
+        monkeypatch.delenv(name)
+        assert same(run, fit("vae", tmp_path / "plain"))
+
+
 # ------------------------------------------------------------------------------------- what a run leaves as it was
 
 

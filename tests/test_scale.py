@@ -139,7 +139,7 @@ def test_the_launcher_and_the_command_line_know_every_documented_option() -> Non
     several = 0
     for command in COMMANDS:
         own = command[command.index("genlab") + 1 :]
-        options = command_line._with_values(own)[1:]
+        options = command_line._arranged(own)[1:]
         given = command_line._run_parser(own[0]).parse_args(options).as_dict()
         given.pop("config")
         settings = runs.family(own[0]).settings(**given)

@@ -64,7 +64,7 @@ def test_an_entry_is_whole_small_and_described(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_on_the_card_gives_the_settings_of_the_record(name: str) -> None:
     record = zoo.entry(name)
-    options = command_line._with_values(shlex.split(record["command"])[1:])[1:]
+    options = command_line._arranged(shlex.split(record["command"])[1:])[1:]
     given = command_line._run_parser(record["family"]).parse_args(options).as_dict()
     for key, value in record["settings"].items():
         assert given[key] == value, key
@@ -186,7 +186,7 @@ def test_an_entry_is_overwritten_only_when_asked(copy: Path, tmp_path: Path) -> 
 
 
 def test_a_card_names_the_data_that_the_run_was_made_on(
-    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     x, y = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8), torch.arange(50) % 7
     split = data.Split(data.Images(x[:40], y[:40]), data.Images(x[40:], y[40:]))
@@ -196,14 +196,16 @@ def test_a_card_names_the_data_that_the_run_was_made_on(
     card = (copy / "photos.md").read_text(encoding="utf-8")
     assert "Data: folder:photographs, 40 images to train and 10 to test, 3 × 16 × 16." in card
     assert "digits" not in card and "| none | | |" in card and zoo.audit("photos") == []
-    command_line.main(["zoo", "list"])  # an entry without metrics among the others
+    command_line.main(["zoo", "list"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["photos"].split() == ["photos", "no", "metrics"] and set(lines) == {*NAMES, "photos"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_three_lines_of_the_card_load_the_weights_in_plain_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     card = (zoo.FOLDER / f"{name}.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert len(program.splitlines()) == 3 and "genlab" not in program
+    assert len(program.split("\n\n")[1].splitlines()) + 1 == 3 and "genlab" not in program
     made = zoo.trained(name)
     fresh = runs.family(made.family).build(made.settings, made.shape)[made.part]
     assert f"`{type(fresh).__name__}`" in card

@@ -64,7 +64,14 @@ def _child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     environ = dict(os.environ)
     machine.spin_little(environ)
     command = [sys.executable, "-m", "genlab.tools.busy", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as child:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+        start_new_session=True,  # as kernels have: schedulers may share the cores out by session
+    ) as child:
         try:
             yield child
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import nn
 
-from genlab import runs
+from genlab import metrics, runs
 from genlab.runs.base import write_json, write_text
 
 FOLDER = Path(__file__).parent
@@ -64,6 +64,19 @@ def judge_for(made: runs.Trained) -> nn.Module | None:
     own = entry(CLASSIFIER)
     same = (made.settings.data, made.shape) == (own["settings"]["data"], runs.Shape(**own["images"]))
     return load(CLASSIFIER) if same else None
+
+
+def judge(name: str) -> metrics.Judge:
+    """An entry that has features, to compare images by. It looks at images of the size that it was trained on alone.
+
+    Raises:
+        ValueError: the name is unknown, or the network has no features.
+    """
+    net: Any = load(name)
+    if not hasattr(net, "features"):
+        raise ValueError(f"the zoo's {name} has no features to judge images by; use {CLASSIFIER}")
+    net.size = entry(name)["images"]["size"]
+    return metrics.Judge(net, f"the zoo's {name}")
 
 
 def add(
@@ -144,6 +157,7 @@ def card(name: str, record: dict[str, Any]) -> str:
             "",
             "```python",
             "from safetensors.torch import load_file",
+            "",
             f'weights = load_file("{name}.safetensors")',
             f"model.load_state_dict({{key[{len(record['part']) + 1}:]: value for key, value in weights.items()}})",
             "```",

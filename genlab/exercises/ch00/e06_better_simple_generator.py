@@ -41,10 +41,6 @@ def _table(x, theta):
     return x @ theta.log().T + (1 - x) @ (1 - theta).log().T
 
 
-def _table(x, theta):
-    return x @ theta.log().T + (1 - x) @ (1 - theta).log().T
-
-
 @mistake(
     "one maximum for all images",
     "One largest entry is taken out for all images. Beside a likely image the others underflow: one for each row.",

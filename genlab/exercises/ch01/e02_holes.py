@@ -47,6 +47,11 @@ def _picture(*rows):
     return np.array([[mark == "#" for mark in row] for row in rows])
 
 
+def _draw(g):
+    h, wider = int(torch.randint(7, 11, (), generator=g)), int(torch.randint(1, 5, (), generator=g))
+    return ((torch.rand(h, h + wider, generator=g) < 0.6).numpy(),)
+
+
 _RING = ("####", "#..#", "#..#", "####")
 
 EXERCISE = Exercise(
@@ -58,7 +63,7 @@ EXERCISE = Exercise(
 Count the holes of a picture: the regions of background that water from outside cannot reach. `ink` is a bool array
 `(h, w)`. Water passes between neighbouring pixels that share a side, not a corner. Ink may touch the border, and then the
 background outside may fall into several pieces: they are no holes. An empty picture has none.""",
-    inputs=lambda g: ((torch.rand(*torch.randint(8, 14, (2,), generator=g).tolist(), generator=g) < 0.6).numpy(),),
+    inputs=_draw,
     solution=count_holes,
     explanation=r"""
 A frame of one empty pixel around the picture joins all outside background into one region. `ndimage.label` then counts the

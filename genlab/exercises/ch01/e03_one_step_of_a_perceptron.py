@@ -130,6 +130,8 @@ replaced by the hard decision. Rosenblatt's rule is therefore gradient descent o
         "one pixel, and scores that are all negative": lambda f: f(
             torch.tensor([[-3.0], [-1.0], [-2.0]]), torch.tensor([1.0]), 0
         ),
-        "two classes": lambda f: f(torch.tensor([[1.0, 2.0], [-3.0, 4.0]]), torch.tensor([1.0, 1.0]), 1),
+        "two classes, of which the one with the longer weights wins": lambda f: f(
+            torch.tensor([[1.0, 2.0], [6.0, 3.0]]), torch.tensor([1.0, 1.5]), 0
+        ),
     },
 )

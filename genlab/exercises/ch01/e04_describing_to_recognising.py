@@ -124,11 +124,11 @@ largest entry before it takes exponentials, and so nothing underflows. The denom
     right=(_posterior_by_logsumexp, _posterior_by_scipy, _posterior_by_loops),
     probes={
         "log-likelihoods around −5,000 nats": lambda f: f(
-            torch.tensor([[-5000.0, -5001.0], [-5000.0, -4998.0]]), _HALF
+            torch.tensor([[-5000.0, -5001.0], [-5000.0, -4000.0]]), _HALF
         ),
         "a likely image and one at −5,000 nats": lambda f: f(torch.tensor([[2.0, 1.0], [-5000.0, -5001.0]]), _HALF),
         "rows that differ by a constant": lambda f: f(
-            torch.tensor([[1.0, 2.0, 0.0], [101.0, 102.0, 100.0]]), torch.tensor([0.5, 0.25, 0.25])
+            torch.tensor([[1.0, 2.0, 0.0], [51.0, 52.0, 50.0]]), torch.tensor([0.5, 0.25, 0.25])
         ),
         "a single class": lambda f: f(torch.tensor([[-3.0], [2.0]]), torch.ones(1)),
         "an image that all classes find equally likely": lambda f: f(torch.zeros(1, 2), torch.tensor([0.9, 0.1])),

@@ -43,7 +43,7 @@ def _coins(x, y, classes, top=1.0, bottom=2.0):
 
 
 def _draw(g):
-    n, (d, classes) = int(torch.randint(8, 13, (), generator=g)), torch.randint(2, 6, (2,), generator=g).tolist()
+    n, d, classes = (int(torch.randint(low, low + 4, (), generator=g)) for low in (9, 5, 2))
     return torch.rand(n, d, generator=g).round(), torch.randint(classes, (n,), generator=g), classes
 
 

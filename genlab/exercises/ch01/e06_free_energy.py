@@ -31,7 +31,7 @@ def _free_energy_by_rows(v, W, a, b):
 
 
 def _draw(g):
-    n, (d, m) = int(torch.randint(5, 8, (), generator=g)), torch.randint(1, 5, (2,), generator=g).tolist()
+    n, d, m = (int(torch.randint(low, low + 3, (), generator=g)) for low in (7, 4, 2))
     shapes = (d, m), (d,), (m,)
     return torch.rand(n, d, generator=g).round(), *(torch.randn(s, generator=g) for s in shapes)
 

@@ -20,8 +20,7 @@ def cd_direction(v, W, a, b, u_h, u_v):
 
 def _cd_by_einsum(v, W, a, b, u_h, u_v):
     up = 1 / (1 + torch.exp(-(v @ W + b)))
-    h = torch.where(u_h < up, 1.0, 0.0)
-    dream = torch.where(u_v < 1 / (1 + torch.exp(-(h @ W.T + a))), 1.0, 0.0)
+    dream = torch.where(u_v < torch.sigmoid(torch.where(u_h < up, 1.0, 0.0) @ W.T + a), 1.0, 0.0)
     down = 1 / (1 + torch.exp(-(dream @ W + b)))
     return (torch.einsum("ni,nj->nij", v, up) - torch.einsum("ni,nj->nij", dream, down)).mean(0)
 
@@ -51,11 +50,13 @@ def _cd(v, W, a, b, u_h, u_v, *, sample_h=True, sample_v=True, hard_data=False, 
 
 
 def _draw(g):
-    n, (d, m) = int(torch.randint(6, 9, (), generator=g)), torch.randint(2, 6, (2,), generator=g).tolist()
+    n, d, m = (int(torch.randint(low, low + 4, (), generator=g)) for low in (8, 4, 2))
     weights = (torch.randn(s, generator=g) for s in ((d, m), (d,), (m,)))
     noise = (torch.rand(s, generator=g) for s in ((n, m), (n, d)))
     return torch.rand(n, d, generator=g).round(), *weights, *noise
 
+
+_NOISE = torch.full((1, 1), 0.5), torch.full((1, 2), 0.5)
 
 EXERCISE = Exercise(
     number="01.8",
@@ -132,16 +133,14 @@ reconstruction, far more than the model has. In the averages, probabilities have
             torch.zeros(2, 1),
             torch.tensor([20.0, -20.0]),
             torch.zeros(1),
-            torch.full((1, 1), 0.5),
-            torch.full((1, 2), 0.5),
+            *_NOISE,
         ),
         "numbers that are equal to the probability": lambda f: f(
-            torch.tensor([[1.0, -1.0]]).relu(),
+            torch.tensor([[1.0, 0.0]]),
             torch.tensor([[2.0], [3.0]]),
             torch.tensor([-1.0, 0.0]),
             torch.tensor([-2.0]),
-            torch.full((1, 1), 0.5),
-            torch.full((1, 2), 0.5),
+            *_NOISE,
         ),
     },
     discussion=r"""

@@ -5,7 +5,9 @@
 
 from itertools import pairwise
 
+import numpy as np
 import torch
+from scipy import optimize, stats
 
 from genlab.exercises import Exercise, Wrong
 
@@ -27,15 +29,29 @@ def _w1_by_ranks(x, y):
     return torch.stack([(x[i] - y[j]).abs() for i, j in zip(x.argsort(), y.argsort(), strict=True)]).mean()
 
 
+def _w1_by_couplings(x, y):
+    costs = np.abs(x.numpy()[:, None] - y.numpy())
+    return costs[optimize.linear_sum_assignment(costs)].mean()
+
+
+def _w1_by_lists(x, y):
+    return sum(abs(a - b) for a, b in zip(sorted(x.tolist()), sorted(y.tolist()), strict=True)) / len(x)
+
+
+def _draw(g):
+    n = int(torch.randint(2, 12, (), generator=g))
+    return torch.randn(n, generator=g), 1 + 2 * torch.randn(n, generator=g)
+
+
 EXERCISE = Exercise(
     number="02.2",
     title="Moving sand on a line",
     difficulty=1,
     minutes=5,
     task=r"""
-Write $W_1$ of two samples of equal size in one dimension, by the quantile coupling (2.17). It does not depend on the
+Write $W_1$, one number, of two samples of equal size in one dimension, by the quantile coupling (2.17). It does not depend on the
 order of either sample. If `y` is `x` moved by 3, the result is 3. If `y` is `2 * x`, the result is the mean of $|x|$.""",
-    inputs=lambda g: (torch.randn(9, generator=g), 1 + 2 * torch.randn(9, generator=g)),
+    inputs=_draw,
     solution=wasserstein1,
     explanation=r"""
 The $i$-th smallest of `x` is the quantile of $x$ at $(i - \tfrac12)/n$, and the optimal coupling sends it to the same
@@ -84,11 +100,18 @@ coupling has to be searched for.""",
             lambda x, y: (x[:, None] - y).abs().mean(),
         ),
     ),
-    right=(_w1_by_areas, _w1_by_ranks),
+    right=(
+        _w1_by_areas,
+        _w1_by_ranks,
+        _w1_by_couplings,
+        _w1_by_lists,
+        lambda x, y: stats.wasserstein_distance(x.numpy(), y.numpy()),
+    ),
     probes={
         "the distance of a sample to itself in another order": lambda f: f(
             torch.arange(6.0), torch.arange(6.0).flip(0)
         ),
+        "the distance of one grain to another": lambda f: f(torch.tensor([2.0]), torch.tensor([-1.5])),
         "the distance to a sample moved by 3": lambda f: f(torch.arange(5.0), torch.arange(5.0) + 3),
         "the distance to a sample that is twice as wide": lambda f: f(torch.arange(-3.0, 4), 2 * torch.arange(-3.0, 4)),
     },

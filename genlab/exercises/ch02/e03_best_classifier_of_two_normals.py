@@ -6,6 +6,7 @@
 import math
 
 import torch
+from scipy import stats
 
 from genlab.exercises import Exercise, Wrong
 
@@ -24,6 +25,15 @@ def _tv_by_events(theta, sigma):
     return (normal.cdf(theta / 2) - normal.cdf(-theta / 2)).abs()
 
 
+def _tv_by_loops(theta, sigma):
+    return [math.erf(abs(t) / (2 * math.sqrt(2) * s)) for t, s in zip(theta.tolist(), sigma.tolist(), strict=True)]
+
+
+def _draw(g):
+    n = int(torch.randint(3, 8, (), generator=g))
+    return 2 * torch.randn(n, generator=g), 0.5 + torch.rand(n, generator=g)
+
+
 EXERCISE = Exercise(
     number="02.3",
     title="The best classifier of two normals",
@@ -32,9 +42,9 @@ EXERCISE = Exercise(
     task=r"""
 Two normal distributions have the same standard deviation $\sigma$, and their means lie $\theta$ apart. Find the event
 $\{p > q\}$, compute its probability under both, and so find $\operatorname{TV}$ by (2.14) in closed form. `theta` may be
-negative; `theta` and `sigma` have shape `(n,)`. At `theta = 0` the result is 0, and for large `theta` it tends to 1. The
+negative; `theta`, `sigma` and the result have shape `(n,)`. At `theta = 0` the result is 0, and for large `theta` it tends to 1. The
 best classifier is right in a share of $\tfrac12(1 + \operatorname{TV})$ of all cases.""",
-    inputs=lambda g: (2 * torch.randn(5, generator=g), 0.5 + torch.rand(5, generator=g)),
+    inputs=_draw,
     solution=tv_normals,
     explanation=r"""
 Both densities are equal half way, at $\theta/2$. For $\theta > 0$ the event is $\{x < \theta/2\}$, with probabilities
@@ -78,9 +88,15 @@ $\operatorname{erf}(\theta / (2\sqrt2\,\sigma))$.""",
             lambda theta, sigma: theta.abs() / (2 * sigma),
         ),
     ),
-    right=(_tv_by_normal, _tv_by_events),
+    right=(
+        _tv_by_normal,
+        _tv_by_events,
+        _tv_by_loops,
+        lambda theta, sigma: 2 * stats.norm.cdf(abs(theta.numpy()) / (2 * sigma.numpy())) - 1,
+    ),
     probes={
         "the distance at theta = 0": lambda f: f(torch.zeros(2), torch.ones(2)),
+        "the distance for a single pair": lambda f: f(torch.tensor([-1.0]), torch.tensor([0.25])),
         "the distance of two normals that are far apart": lambda f: f(torch.tensor([100.0, -100.0]), torch.ones(2)),
     },
 )

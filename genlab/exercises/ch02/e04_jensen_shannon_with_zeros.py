@@ -6,6 +6,7 @@
 import math
 
 import torch
+from scipy import special
 
 from genlab.exercises import Exercise, Wrong, mistake
 
@@ -52,7 +53,17 @@ def _js_by_loops(p, q):
     ),
 )
 def _jeffreys(p, q):
-    return 0.5 * (torch.xlogy(p, p / q) + torch.xlogy(q, q / p)).sum(1)
+    return 0.5 * (torch.where(p > 0, p * (p / q).log(), 0.0) + torch.where(q > 0, q * (q / p).log(), 0.0)).sum(1)
+
+
+def _js_by_numpy(p, q):
+    p, q = p.numpy(), q.numpy()
+    return (special.rel_entr(p, (p + q) / 2) + special.rel_entr(q, (p + q) / 2)).sum(1) / 2
+
+
+def _draw(g):
+    n, k = int(torch.randint(5, 9, (), generator=g)), int(torch.randint(2, 5, (), generator=g))
+    return tuple(torch.softmax(2 * torch.randn(n, k, generator=g), 1) for _ in range(2))
 
 
 EXERCISE = Exercise(
@@ -62,9 +73,9 @@ EXERCISE = Exercise(
     minutes=10,
     task=r"""
 Write $\operatorname{JS}$ of (2.13) in nats for rows of probabilities, `(n, k)` twice, in which entries may be zero: in
-`p`, in `q`, or in both at the same place. It is symmetric, 0 for equal rows, and exactly $\log 2$ for rows that share no
+`p`, in `q`, or in both at the same place. It returns one value for each row, shape `(n,)`. It is symmetric, 0 for equal rows, and exactly $\log 2$ for rows that share no
 outcome.""",
-    inputs=lambda g: tuple(torch.softmax(2 * torch.randn(4, 3, generator=g), 1) for _ in range(2)),
+    inputs=_draw,
     solution=js,
     explanation=r"""
 Wherever $p > 0$, also $m > 0$, so no logarithm of zero is needed. What is left is $0 \log 0$, which has the limit 0, and
@@ -83,6 +94,12 @@ difference. The divergence is also $H(m) - \tfrac12 H(p) - \tfrac12 H(q)$.""",
             lambda p, q: 2 * js(p, q),
         ),
         _jeffreys,
+        Wrong(
+            "the other row, and 0 log 0",
+            "Here each row is compared with the other. Compare each with their average. And where a row is 0, 0 · log 0 "
+            "gives NaN.",
+            lambda p, q: 0.5 * (p * (p / q).log() + q * (q / p).log()).sum(1),
+        ),
         Wrong(
             "bits",
             "This is in bits, with a largest value of 1. Nats are wanted: the natural logarithm.",
@@ -104,13 +121,16 @@ difference. The divergence is also $H(m) - \tfrac12 H(p) - \tfrac12 H(q)$.""",
             lambda p, q: js(p, q).sum(),
         ),
     ),
-    right=(_js_by_entropies, _js_by_loops),
+    right=(_js_by_entropies, _js_by_loops, _js_by_numpy),
     probes={
         "the divergence of rows that share no outcome": lambda f: f(
             torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])
         ),
         "the divergence of equal rows with zeros in the same place": lambda f: f(
             torch.tensor([[0.25, 0.0, 0.75]]), torch.tensor([[0.25, 0.0, 0.75]])
+        ),
+        "the divergence of three rows, of which one has zeros": lambda f: f(
+            torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.3, 0.7]]), torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.3, 0.7]])
         ),
         "the divergence of rows with a zero in one of them": lambda f: f(
             torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.2, 0.3, 0.5]])

@@ -6,6 +6,8 @@
 import math
 
 import torch
+from scipy import special, stats
+from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong
 
@@ -26,6 +28,30 @@ def _by_transform(x, mu, sigma):
     return torch.distributions.TransformedDistribution(base, torch.distributions.SigmoidTransform()).log_prob(x)
 
 
+def _by_logsigmoids(x, mu, sigma):
+    z = torch.logit(x)
+    return torch.distributions.Normal(mu, sigma).log_prob(z) - F.logsigmoid(z) - F.logsigmoid(-z)
+
+
+def _by_scipy(x, mu, sigma):
+    x = x.numpy()
+    return stats.norm.logpdf(special.logit(x), mu.item(), sigma.item()) - special.xlogy(1, x * (1 - x))
+
+
+def _by_loops(x, mu, sigma):
+    m, s, found = mu.item(), sigma.item(), []
+    for v in x.tolist():
+        z = math.log(v / (1 - v))
+        found.append(-0.5 * ((z - m) / s) ** 2 - math.log(s * math.sqrt(2 * math.pi)) - math.log(v * (1 - v)))
+    return found
+
+
+def _draw(g):
+    n = int(torch.randint(2, 9, (), generator=g))
+    x = 0.02 + 0.96 * torch.rand(n, generator=g)
+    return x, torch.randn((), generator=g), 0.5 + torch.rand((), generator=g)
+
+
 _GRID = (torch.arange(2000) + 0.5) / 2000
 
 EXERCISE = Exercise(
@@ -35,13 +61,10 @@ EXERCISE = Exercise(
     minutes=10,
     task=r"""
 Pixels lie between 0 and 1. Draw $z \sim \mathcal N(\mu, \sigma^2)$ and set $x = 1/(1 + e^{-z})$. Write $\log p(x)$ by
-(2.21), for `x` of shape `(n,)` and tensors `mu` and `sigma`. You need the inverse of the sigmoid, and its derivative
+(2.21), for `x` of shape `(n,)` and tensors `mu` and `sigma` of shape `()`. It returns one value for each `x`, and is right
+near 0 and 1 as well: for `x` $= 10^{-6}$. You need the inverse of the sigmoid, and its derivative
 $x(1 - x)$. The density must integrate to 1 over $(0, 1)$.""",
-    inputs=lambda g: (
-        0.02 + 0.96 * torch.rand(6, generator=g),
-        torch.randn((), generator=g),
-        0.5 + torch.rand((), generator=g),
-    ),
+    inputs=_draw,
     solution=logit_normal_log_prob,
     explanation=r"""
 The inverse is $z = \log\frac{x}{1 - x}$. The derivative of the sigmoid is $\mathrm dx/\mathrm dz = x(1 - x)$, and (2.21)
@@ -89,12 +112,14 @@ there the density is raised.""",
             lambda x, mu, sigma: _by_transform(x, mu, sigma).exp(),
         ),
     ),
-    right=(_by_transform,),
+    right=(_by_transform, _by_logsigmoids, _by_scipy, _by_loops),
     probes={
         "the integral over (0, 1)": lambda f: f(_GRID, torch.tensor(0.3), torch.tensor(0.8)).exp().mean(),
+        "the log-density near 0 and 1": lambda f: f(
+            torch.tensor([1e-6, 0.3, 1 - 2.0**-20]), torch.tensor(0.5), torch.tensor(1.2)
+        ),
         "the log-density at one half, for mu = 0 and sigma = 1": lambda f: f(
             torch.tensor([0.5]), torch.tensor(0.0), torch.tensor(1.0)
         ),
     },
-    gradient=True,
 )

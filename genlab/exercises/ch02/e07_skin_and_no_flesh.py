@@ -4,10 +4,12 @@
 # mypy: allow-untyped-defs
 
 import math
+from fractions import Fraction
 
+import numpy as np
 import torch
 
-from genlab.exercises import Exercise, Wrong, mistake
+from genlab.exercises import Exercise, Wrong
 
 
 def log_shell_share(d, eps):
@@ -15,12 +17,12 @@ def log_shell_share(d, eps):
     return math.log(-math.expm1(d * math.log1p(-eps)))
 
 
-@mistake(
-    "rounding",
-    "Right for moderate eps. For 1e-18, 1 − eps rounds to 1 and the share becomes 0: use log1p and expm1.",
-)
-def _naive_shell(d, eps):
-    return math.log(max(1 - (1 - eps) ** d, 1e-300))
+def _by_fractions(d, eps):
+    return math.log(1 - (1 - Fraction(eps)) ** d)
+
+
+def _draw(g):
+    return int(torch.randint(1, 60, (), generator=g)), 10 ** (-0.7 - 1.5 * torch.rand((), generator=g).item())
 
 
 EXERCISE = Exercise(
@@ -30,10 +32,10 @@ EXERCISE = Exercise(
     minutes=10,
     task=r"""
 A ball of radius 1 in $d$ dimensions: which share of its volume lies within $\varepsilon$ of the surface? Volumes scale
-with the $d$-th power of the radius. Write the *logarithm* of the share, for numbers `d` and `eps`, so that it is right
-for $\varepsilon = 10^{-18}$ too, where $1 - \varepsilon$ rounds to 1. How thin a skin holds half of the volume in 784
+with the $d$-th power of the radius. Write the natural *logarithm* of the share, for numbers `d` and `eps`, so that it is
+right for $\varepsilon = 10^{-18}$ too, where $1 - \varepsilon$ rounds to 1. How thin a skin holds half of the volume in 784
 dimensions?""",
-    inputs=lambda g: (int(torch.randint(1, 60, (), generator=g)), 0.02 + 0.5 * torch.rand((), generator=g).item()),
+    inputs=_draw,
     solution=log_shell_share,
     explanation=r"""
 The inner ball has radius $1 - \varepsilon$ and the share $(1 - \varepsilon)^d = e^{d \log(1 - \varepsilon)}$. The skin has
@@ -51,7 +53,23 @@ less than a thousandth of the radius.""",
             "This is the share of the inner ball, which is what remains. The skin has the rest, 1 minus that.",
             lambda d, eps: d * math.log1p(-eps),
         ),
-        _naive_shell,
+        Wrong(
+            "rounding",
+            "Right for moderate eps. For 1e-18, 1 − eps rounds to 1, the share becomes 0, and its logarithm is an error: "
+            "use log1p and expm1.",
+            lambda d, eps: math.log(1 - (1 - eps) ** d),
+        ),
+        Wrong(
+            "rounding, with numpy",
+            "Right for moderate eps. For 1e-18, 1 − eps rounds to 1, the share becomes 0, and its logarithm −∞: use "
+            "log1p and expm1.",
+            lambda d, eps: np.log(1 - (1 - eps) ** d),
+        ),
+        Wrong(
+            "rounding at the end",
+            "(1 − eps)^d is right here, but it is so near to 1 that 1 minus it has lost its digits: use expm1.",
+            lambda d, eps: math.log(1 - math.exp(d * math.log1p(-eps))),
+        ),
         Wrong(
             "the first order",
             "This is d · eps, the share for tiny eps only: for large ones it exceeds 1.",
@@ -60,7 +78,7 @@ less than a thousandth of the radius.""",
         Wrong(
             "the power of eps",
             "This is 1 − eps^d: the inner ball has the radius 1 − eps, not eps.",
-            lambda d, eps: math.log(-math.expm1(d * math.log(eps))),
+            lambda d, eps: math.log1p(-(eps**d)),
         ),
         Wrong(
             "the share itself",
@@ -71,9 +89,15 @@ less than a thousandth of the radius.""",
     right=(
         lambda d, eps: torch.log(-torch.expm1(d * torch.log1p(torch.tensor(-eps, dtype=torch.double)))),
         lambda d, eps: math.log(eps) + math.log(sum(math.exp(i * math.log1p(-eps)) for i in range(d))),
+        lambda d, eps: np.log(-np.expm1(d * np.log1p(-eps))),
+        _by_fractions,
     ),
     probes={
         "a skin of 1e-18 in 784 dimensions": lambda f: f(784, 1e-18),
+        "a skin of 1e-16 in 784 dimensions": lambda f: f(784, 1e-16),
+        "a skin of 1e-17 in one dimension": lambda f: f(1, 1e-17),
+        "a skin of 2e-5 in 784 dimensions": lambda f: f(784, 2e-5),
+        "a skin of 0.0009 in 784 dimensions": lambda f: f(784, 0.0009),
         "a skin of one half in one dimension": lambda f: f(1, 0.5),
         "a skin of a hundredth in 784 dimensions": lambda f: f(784, 0.01),
     },

@@ -6,14 +6,16 @@
 import math
 
 import torch
+from scipy import special
 
 from genlab.exercises import Exercise, Wrong
 
 
 def both_kl(p, q, dx):
     """(KL(p‖q), KL(q‖p)) in nats, of two densities on a grid with spacing dx: (n,), (n,) -> (), ()."""
-    forward = torch.where(p > 0, p * torch.log(p / q), 0.0).sum() * dx
-    reverse = torch.where(q > 0, q * torch.log(q / p), 0.0).sum() * dx
+    difference = torch.log(p) - torch.log(q)
+    forward = torch.where(p > 0, p * difference, 0.0).sum() * dx
+    reverse = torch.where(q > 0, -q * difference, 0.0).sum() * dx
     return forward, reverse
 
 
@@ -34,11 +36,16 @@ def _kl(p, q, dx):
     return both_kl(p, q, dx)[0]
 
 
+def _kl_by_numpy(p, q, dx):
+    return special.rel_entr(p.numpy(), q.numpy()).sum() * dx
+
+
 def _densities(g):
-    x = torch.arange(-6, 6, 0.25)
-    mu, sigma = torch.randn(2, generator=g), 0.7 + torch.rand(2, generator=g)
+    dx = 0.2 + 0.3 * torch.rand((), generator=g).item()
+    x = torch.arange(-9, 9, dx)
+    mu, sigma = 2 * torch.rand(2, generator=g) - 1, 1.4 + 0.4 * torch.rand(2, generator=g)
     p, q = (torch.exp(-0.5 * ((x - m) / s) ** 2) / (s * math.sqrt(2 * math.pi)) for m, s in zip(mu, sigma, strict=True))
-    return p, q, 0.25
+    return p, q, dx
 
 
 EXERCISE = Exercise(
@@ -47,8 +54,9 @@ EXERCISE = Exercise(
     difficulty=3,
     minutes=40,
     task=r"""
-Write both divergences of (2.9) for densities on a grid with spacing `dx`. Where the first density is 0 the term is 0;
-where only the second is 0 the divergence is $\infty$.
+Write both divergences of (2.9), as a pair in nats with $\operatorname{KL}(p \,\|\, q)$ first, for densities on a grid with
+spacing `dx`. The integral is the sum over all points times `dx`. Where the density that weighs the logarithm is 0, the term
+is 0; where only the other is 0, the divergence is $\infty$.
 
 Then the open part. "Reverse KL seeks modes" cannot be the whole story: for two modes that touch, one normal over both is
 a fine answer. Take $p = \tfrac12 \mathcal N(-a, 0.36) + \tfrac12 \mathcal N(a, 0.36)$ and the function `fit` of this
@@ -58,13 +66,14 @@ switch sudden? And does the forward fit notice anything?""",
     inputs=_densities,
     solution=both_kl,
     explanation=r"""
-On a grid an integral is a sum times the spacing. `torch.where` picks 0 where the first density is 0, so the 0/0 or
-$0 \cdot \infty$ that was computed there is thrown away. Where only the second is 0 the quotient is $\infty$, and so is the
-divergence: that is right, and no reason to add a small number.""",
+On a grid an integral is a sum times the spacing. `torch.where` picks 0 where the first density is 0, so the NaN that
+was computed there is thrown away. Where only the second is 0 the difference of logarithms is $\infty$, and so is the
+divergence: that is right, and no reason to add a small number. The difference of logarithms is safer than the logarithm
+of the quotient, which overflows where the second density is tiny.""",
     hints=(
         "An integral on a grid is a sum times the spacing. Which density weighs the logarithm in each direction?",
-        "Take `p * torch.log(p / q)`, replace it by 0 where `p` is 0 with `torch.where`, sum, and multiply by `dx`.",
-        "`torch.where(p > 0, p * torch.log(p / q), 0.0).sum() * dx` is the first; swap `p` and `q` for the second.",
+        "Take `p * (p.log() - q.log())`, replace it by 0 where `p` is 0 with `torch.where`, sum, and multiply by `dx`.",
+        "`torch.where(p > 0, p * (p.log() - q.log()), 0.0).sum() * dx` is the first; swap `p` and `q` for the second.",
     ),
     wrong=(
         Wrong(
@@ -103,10 +112,15 @@ divergence: that is right, and no reason to add a small number.""",
             _two(lambda p, q, dx: torch.where(p > 0, p * torch.log(p / q).abs(), 0.0).sum() * dx),
         ),
     ),
-    right=(_two(_one_kl_by_loop), _two(lambda p, q, dx: (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() * dx)),
+    right=(
+        _two(_one_kl_by_loop),
+        _two(_kl_by_numpy),
+        _two(lambda p, q, dx: (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() * dx),
+        lambda p, q, dx: torch.stack([(a * (a / b).log()).nansum() * dx for a, b in ((p, q), (q, p))]),
+    ),
     probes={
         "two densities of which the first ends earlier": lambda f: f(
-            torch.tensor([0.0, 2.0, 2.0, 0.0]), torch.tensor([1.0, 1.0, 1.0, 1.0]), 0.25
+            torch.tensor([0.0, 1.0, 1.0]), torch.tensor([0.5, 0.5, 1.0]), 0.5
         ),
         "two densities that are zero in the same place": lambda f: f(
             torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.0, 2.0, 2.0]), 0.25

@@ -3,6 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -13,6 +16,18 @@ def pca_error(eigenvalues, d):
     return eigenvalues.sort(descending=True).values[d:].sum()
 
 
+def _left_by_removing(eigenvalues, d):
+    left = eigenvalues.tolist()
+    for _ in range(d):
+        left.remove(max(left))
+    return math.fsum(left)
+
+
+def _spectrum(g):
+    size = int(torch.randint(3, 10, (), generator=g))
+    return 3 * torch.rand(size, generator=g), int(torch.randint(1, size - 1, (), generator=g))
+
+
 EXERCISE = Exercise(
     number="03.1",
     title="What a plane leaves out",
@@ -20,9 +35,9 @@ EXERCISE = Exercise(
     minutes=5,
     task=r"""
 Write the smallest error (3.3) of a linear autoencoder with `d` numbers, from the eigenvalues of the covariance. They come
-in any order: `torch.linalg.eigh`, for one, returns the smallest first. For `d = 0` it is the variance of the data, and for
-`d` = their number it is 0.""",
-    inputs=lambda g: (torch.rand(6, generator=g), 2),
+in any order (`torch.linalg.eigh`, for one, returns the smallest first), and some may be equal. The result is one number. For
+`d = 0` it is the variance of the data, and for `d` = their number it is 0.""",
+    inputs=_spectrum,
     solution=pca_error,
     explanation=r"""
 The plane of the $d$ largest eigenvalues is kept, so their sum is explained. What is left out is the sum of the others:
@@ -59,9 +74,16 @@ squared errors in orthogonal directions add up.""",
             lambda eigenvalues, d: eigenvalues.sort(descending=True).values[d:].sum() / eigenvalues.sum(),
         ),
     ),
-    right=(lambda eigenvalues, d: eigenvalues.sum() - eigenvalues.topk(d).values.sum(),),
+    right=(
+        _left_by_removing,
+        lambda eigenvalues, d: eigenvalues.sum() - eigenvalues.topk(d).values.sum(),
+        lambda eigenvalues, d: np.sort(eigenvalues.numpy())[: len(eigenvalues) - d].sum(),
+        lambda eigenvalues, d: sum(sorted(eigenvalues.tolist(), reverse=True)[d:]),
+    ),
     probes={
         "no numbers at all, d = 0": lambda f: f(torch.tensor([3.0, 1.0, 2.0]), 0),
+        "equal eigenvalues": lambda f: f(torch.tensor([2.0, 1.0, 2.0, 2.0, 1.0]), 1),
+        "two eigenvalues far above the others": lambda f: f(torch.tensor([0.5, 300.0, 0.25, 200.0]), 1),
         "as many numbers as dimensions": lambda f: f(torch.tensor([3.0, 1.0, 2.0]), 3),
     },
 )

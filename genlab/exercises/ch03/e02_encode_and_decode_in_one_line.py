@@ -3,7 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
+from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong
 
@@ -14,8 +16,9 @@ def project(x, mean, U):
 
 
 def _plane(g):
-    U = torch.linalg.qr(torch.randn(4, 2, generator=g))[0]
-    return torch.randn(5, 4, generator=g), torch.randn(4, generator=g), U
+    n, d, more = torch.randint(1, 5, (3,), generator=g).tolist()
+    U = torch.linalg.qr(torch.randn(d + more, d, generator=g))[0]
+    return torch.randn(n, d + more, generator=g), torch.randn(d + more, generator=g), U
 
 
 def _project_by_loops(x, mean, U):
@@ -25,6 +28,11 @@ def _project_by_loops(x, mean, U):
     return torch.stack(rows)
 
 
+def _project_in_numpy(x, mean, U):
+    x, mean, U = x.numpy(), mean.numpy(), U.numpy()
+    return mean + np.dot(np.dot(x - mean, U), U.T)
+
+
 EXERCISE = Exercise(
     number="03.2",
     title="Encode and decode in one line",
@@ -32,8 +40,8 @@ EXERCISE = Exercise(
     minutes=8,
     task=r"""
 Write the best linear autoencoder as one function: encode the rows of `x`, shape `(n, D)`, to `d` numbers and decode them,
-with the mean of the data and a matrix `U` of shape `(D, d)` whose columns are orthonormal. A point of the plane stays where
-it is. What is lost, $x - g(f(x))$, is orthogonal to the plane.""",
+with the given `mean` of the data, shape `(D,)`, and a matrix `U` of shape `(D, d)` whose columns are orthonormal. The result
+has the shape of `x`. A point of the plane stays where it is. What is lost, $x - g(f(x))$, is orthogonal to the plane.""",
     inputs=_plane,
     solution=project,
     explanation=r"""
@@ -56,7 +64,7 @@ order of the products is turned around: `(x - mean) @ U` encodes and `@ U.T` dec
             lambda x, mean, U: (x - mean) @ U @ U.T,
         ),
         Wrong(
-            "the mean is subtracted after encoding",
+            "the mean is not subtracted",
             "The mean is added without having been subtracted before.",
             lambda x, mean, U: mean + x @ U @ U.T,
         ),
@@ -67,7 +75,18 @@ order of the products is turned around: `(x - mean) @ U` encodes and `@ U.T` dec
         ),
         Wrong("the code", "This is the code. Decode it as well.", lambda x, mean, U: (x - mean) @ U),
     ),
-    right=(_project_by_loops,),
-    probes={"the mean itself": lambda f: f(torch.ones(1, 3), torch.ones(3), torch.eye(3)[:, :1])},
-    gradient=True,
+    right=(
+        _project_by_loops,
+        _project_in_numpy,
+        lambda x, mean, U: F.linear(F.linear(x - mean, U.T), U, mean),
+        lambda x, mean, U: mean + (U @ torch.linalg.lstsq(U, (x - mean).T).solution).T,
+        lambda x, mean, U: mean.double() + torch.einsum("ni,ik,jk->nj", (x - mean).double(), U.double(), U.double()),
+    ),
+    probes={
+        "the mean itself": lambda f: f(torch.ones(1, 3), torch.ones(3), torch.eye(3)[:, :1]),
+        "a plane that is the whole space": lambda f: f(torch.arange(6.0).view(3, 2), torch.ones(2), torch.eye(2)),
+        "one point far away": lambda f: f(
+            torch.tensor([[1.0, 2.0], [300.0, -200.0]]), torch.ones(2), torch.eye(2)[:, 1:]
+        ),
+    },
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, mistake
@@ -23,6 +24,23 @@ def _denoise_by_bayes(x, means, std, sigma):
     shrink = std**2 / total
     restored = means + shrink * (x[:, None] - means)  # the posterior mean under each component
     return (w[:, :, None] * restored).sum(1)
+
+
+def _denoise_by_autograd(x, means, std, sigma):
+    parts = torch.distributions.Independent(torch.distributions.Normal(means, (std**2 + sigma**2) ** 0.5), 1)
+    noisy = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(torch.ones(len(means))), parts)
+    x = x.clone().requires_grad_()
+    return x.detach() + sigma**2 * torch.autograd.grad(noisy.log_prob(x).sum(), x)[0]
+
+
+def _denoise_in_numpy(x, means, std, sigma):
+    rows, total = [], std**2 + sigma**2
+    for point in x.double().numpy():
+        offsets = means.numpy() - point
+        log_w = -(offsets**2).sum(1) / (2 * total)
+        w = np.exp(log_w - log_w.max())
+        rows.append(point + sigma**2 / total * (w / w.sum()) @ offsets)
+    return np.stack(rows)
 
 
 @mistake(
@@ -69,17 +87,27 @@ def _denoise_downhill(x, means, std, sigma):
     return 2 * x - best_denoiser(x, means, std, sigma)
 
 
+def _noisy(g):
+    n, k, d = (torch.randint(0, 4, (3,), generator=g) + torch.tensor([1, 2, 1])).tolist()
+    std, sigma = (0.3 + torch.rand(2, generator=g)).tolist()
+    return 2 * torch.randn(n, d, generator=g), 2 * torch.randn(k, d, generator=g), std, sigma
+
+
+def _near_and_far(f):
+    return f(torch.tensor([[0.5, 0.25], [60.0, 80.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0], [-1.0, 1.0]]), 0.4, 0.6)
+
+
 EXERCISE = Exercise(
     number="03.4",
     title="The best denoiser of a mixture",
     difficulty=2,
     minutes=15,
     task=r"""
-For data from $\frac1k \sum_i \mathcal N(m_i, s^2 I)$ and noise of standard deviation $\sigma$, write the best restoration
-(3.5) of the noisy points `x`, shape `(n, d)`. The noisy data are a mixture too; with which variance? Its score is
+For data from $\frac1k \sum_i \mathcal N(m_i, s^2 I)$ with $s > 0$ and noise of standard deviation $\sigma$, write the best
+restoration (3.5) of the noisy points `x`, shape `(n, d)`, for `means` of shape `(k, d)` and numbers `std` and `sigma`. The noisy data are a mixture too; with which variance? Its score is
 $\sum_i w_i(\tilde x)\,(m_i - \tilde x) / (s^2 + \sigma^2)$, where $w_i(\tilde x)$ is the probability that $\tilde x$ came from
-component $i$. Far from all means it must not become NaN. With $\sigma = 0$ nothing is restored: the answer is $\tilde x$.""",
-    inputs=lambda g: (2 * torch.randn(5, 2, generator=g), 2 * torch.randn(3, 2, generator=g), 0.6, 0.8),
+component $i$. Far from all means, where the densities are 0 in floating point, it stays right. With $\sigma = 0$ nothing is restored: the answer is $\tilde x$.""",
+    inputs=_noisy,
     solution=best_denoiser,
     explanation=r"""
 Variances of independent terms add up: each component becomes $\mathcal N(m_i, (s^2 + \sigma^2) I)$. The gradient of
@@ -97,10 +125,10 @@ divides 0 by 0, however far away the point is.""",
         _denoise_sigma,
         _denoise_downhill,
     ),
-    right=(_denoise_by_bayes,),
+    right=(_denoise_by_bayes, _denoise_by_autograd, _denoise_in_numpy),
     probes={
-        "far from all means": lambda f: f(torch.full((1, 2), 500.0), torch.eye(2), 0.5, 0.5),
-        "without noise": lambda f: f(torch.ones(1, 2), torch.zeros(2, 2), 0.5, 0.0),
-        "with very much noise": lambda f: f(torch.ones(1, 1), torch.tensor([[-1.0], [3.0]]), 0.1, 100.0),
+        "a point near the means beside one far from all": _near_and_far,
+        "without noise": lambda f: f(torch.ones(1, 2), torch.tensor([[0.0, 1.0], [2.0, 0.0]]), 0.5, 0.0),
+        "with very much noise": lambda f: f(torch.full((1, 1), 5.0), torch.tensor([[-1.0], [3.0]]), 0.1, 100.0),
     },
 )

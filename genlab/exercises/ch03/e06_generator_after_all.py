@@ -3,7 +3,10 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
 import torch
+from torch import nn
 
 from genlab.exercises import Exercise, Wrong
 
@@ -14,20 +17,45 @@ def walk(x, denoiser, sigma, step, eps):
     return x + step * score + (2 * step) ** 0.5 * eps
 
 
-class _Shrink:
-    """A denoiser of standard normal data under noise of variance 0.25."""
+def _network(*layers, g):
+    """A network that is ready for use, as the chapter's is after training: in eval mode, with random weights."""
+    network = nn.Sequential(*layers).eval().requires_grad_(False)
+    for weight in network.parameters():
+        weight.copy_(0.5 * torch.randn(weight.shape, generator=g))
+    return network
 
-    def __call__(self, x):
-        return x / 1.25
+
+def _images(g):
+    n, c, h, w = torch.randint(1, 5, (4,), generator=g).tolist()
+    sigma, step = (0.2 + 0.6 * torch.rand(2, generator=g)).tolist()
+    denoiser = _network(nn.Conv2d(c, c, 3, padding=1), nn.Tanh(), g=g)
+    return torch.randn(n, c, h, w, generator=g), denoiser, sigma, step / 4, torch.randn(n, c, h, w, generator=g)
 
 
 def _long_walk(f):
     """Standard deviation of 400 walkers after 60 steps, which is √1.25 for the right dynamics, to a tenth."""
     g = torch.Generator().manual_seed(1)
+    denoiser = _network(nn.Linear(1, 1, bias=False), g=g)
+    denoiser[0].weight.fill_(1 / 1.25)  # the best one for standard normal data under noise of variance 0.25
     x = torch.zeros(400, 1)
     for _ in range(60):
-        x = f(x, _Shrink(), 0.5, 0.1, torch.randn(400, 1, generator=g))
+        x = f(x, denoiser, 0.5, 0.1, torch.randn(400, 1, generator=g))
+        if x.shape != (400, 1):
+            return tuple(x.shape)
     return bool(abs(x.std() - 1.25**0.5) < 0.12)
+
+
+def _walk_in_numpy(x, denoiser, sigma, step, eps):
+    uphill = (denoiser(x).numpy() - x.numpy()) / sigma**2
+    return x.numpy() + step * uphill + math.sqrt(2 * step) * eps.numpy()
+
+
+def _walk_careful(x, denoiser, sigma, step, eps):
+    denoiser.eval()
+    device = next(denoiser.parameters()).device
+    with torch.no_grad():
+        restored = denoiser(x.to(device))
+    return torch.add(x, (restored - x) / sigma**2, alpha=step).add(eps, alpha=(2 * step) ** 0.5)
 
 
 EXERCISE = Exercise(
@@ -41,10 +69,11 @@ dynamics** walks uphill and is shaken at each step, so that it ends up drawing f
 
 $$ x \leftarrow x + \eta\, \nabla \log p_\sigma(x) + \sqrt{2\eta}\; \varepsilon, \qquad \varepsilon \sim \mathcal N(0, I). $$
 
-Write one step, for given noise `eps` and step size $\eta$ = `step`. Then walk a few hundred steps with the denoiser of this
+Write one step, for given noise `eps` and step size $\eta$ = `step`. `denoiser` is a network in eval mode, as it is after this
+chapter's training, `sigma` and `step` are numbers, and the result has the shape of `x`, whatever that is. Then walk a few hundred steps with the denoiser of this
 chapter ($\sigma = 0.5$), from pure noise. Do digits appear? Try several step sizes, and look at the denoised image at the end of
 a walk, $r(x)$, beside $x$.""",
-    inputs=lambda g: (torch.randn(4, 3, generator=g), _Shrink(), 0.5, 0.1, torch.randn(4, 3, generator=g)),
+    inputs=_images,
     solution=walk,
     explanation=r"""
 The score is what (3.5) says when it is solved for it. The two step sizes belong together: $\eta$ uphill and $\sqrt{2\eta}$ of
@@ -82,6 +111,8 @@ noise keep $p_\sigma$ as it is in the limit of small steps. With less noise the 
         ),
     ),
     right=(
+        _walk_in_numpy,
+        _walk_careful,
         lambda x, denoiser, sigma, step, eps: torch.lerp(x, denoiser(x), step / sigma**2) + eps * (2 * step) ** 0.5,
     ),
     probes={

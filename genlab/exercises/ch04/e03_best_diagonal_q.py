@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -23,7 +24,18 @@ def _best_diagonal_by_conditioning(covariance):
     return torch.stack(variances)
 
 
-def _covariance(g, d=3):
+def _best_diagonal_by_solving(covariance):
+    units = torch.eye(len(covariance), dtype=covariance.dtype)
+    return [1 / torch.linalg.solve(covariance, unit)[j].item() for j, unit in enumerate(units)]
+
+
+def _best_diagonal_by_axes(covariance):
+    variances, axes = torch.linalg.eigh(covariance)
+    return (axes**2 / variances).sum(1).reciprocal()
+
+
+def _covariance(g):
+    d = int(torch.randint(2, 8, (), generator=g))
     a = torch.randn(d, d + 3, generator=g)
     return a @ a.T / d
 
@@ -36,8 +48,8 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-A posterior is Gaussian with covariance matrix $\Sigma$, given as `covariance`. Return the variances $s_j^2$ of the
-diagonal Gaussian that minimises $\operatorname{KL}(q\,\|\,p)$, by (4.13). For a diagonal $\Sigma$ they are its diagonal.
+A posterior is Gaussian with covariance matrix $\Sigma$, given as `covariance`, shape `(d, d)`. Return the variances $s_j^2$,
+shape `(d,)`, of the diagonal Gaussian that minimises $\operatorname{KL}(q\,\|\,p)$, by (4.13). For a diagonal $\Sigma$ they are its diagonal.
 For two variables with variance 1 and correlation 0.9 each is 0.19. They are never larger than the diagonal of
 $\Sigma$.""",
     inputs=lambda g: (_covariance(g),),
@@ -78,9 +90,16 @@ may vary along with it.""",
             lambda covariance: torch.linalg.eigvalsh(covariance),
         ),
     ),
-    right=(_best_diagonal_by_conditioning,),
+    right=(
+        _best_diagonal_by_conditioning,
+        _best_diagonal_by_solving,
+        _best_diagonal_by_axes,
+        lambda covariance: 1 / np.diag(np.linalg.inv(covariance.numpy())),
+        lambda covariance: 1 / torch.cholesky_inverse(torch.linalg.cholesky(covariance)).diagonal(),
+    ),
     probes={
         "the variances for a diagonal covariance": lambda f: f(torch.diag(torch.tensor([1.0, 4.0, 0.25]))),
         "the variances for a correlation of 0.9": lambda f: f(_PAIR),
+        "the variance of a single variable": lambda f: f(torch.tensor([[2.5]])),
     },
 )

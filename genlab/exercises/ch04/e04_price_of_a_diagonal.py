@@ -3,12 +3,16 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
 
 
-def _covariance(g, d=3):
+def _covariance(g):
+    d = int(torch.randint(3, 8, (), generator=g))
     a = torch.randn(d, d + 3, generator=g)
     return a @ a.T / d
 
@@ -28,17 +32,32 @@ def _diagonal_loss_by_distributions(covariance):
     return torch.distributions.kl_divergence(q, torch.distributions.MultivariateNormal(m, covariance))
 
 
+def _diagonal_loss_by_cholesky(covariance):
+    root = torch.linalg.cholesky(covariance)
+    return root.diagonal().log().sum() + torch.cholesky_inverse(root).diagonal().log().sum() / 2
+
+
+def _diagonal_loss_in_numpy(covariance):
+    precision = np.linalg.inv(covariance.numpy())
+    return 0.5 * (sum(math.log(v) for v in np.diag(precision)) - np.linalg.slogdet(precision)[1])
+
+
+def _other_units(f):
+    units = torch.tensor([3.0, 0.5, 1.0])
+    return f(torch.tensor([[1.0, 0.6, 0.3], [0.6, 1.0, -0.2], [0.3, -0.2, 1.0]]) * units * units[:, None])
+
+
 EXERCISE = Exercise(
     number="04.4",
     title="The price of a diagonal",
     difficulty=2,
     minutes=10,
     task=r"""
-Return the gap (4.13) in nats that remains for the best diagonal $q$ when the posterior has this `covariance`. It is 0 for
-a diagonal matrix and positive otherwise. It does not change when a variable is measured in other units, that is when a
+Return the gap (4.13) in nats, one number, that remains for the best diagonal $q$ when the posterior has this `covariance`,
+shape `(d, d)`. It is 0 for a diagonal matrix and positive otherwise. It does not change when a variable is measured in other units, that is when a
 row and the same column are multiplied by a number. With two variables of correlation $\rho$ it is
 $-\tfrac12\log(1 - \rho^2)$.""",
-    inputs=lambda g: (_covariance(g, 4),),
+    inputs=lambda g: (_covariance(g),),
     solution=diagonal_loss,
     explanation=r"""
 Insert $s_j^2 = 1/\Lambda_{jj}$ into the divergence: $\sum_j \Lambda_{jj}s_j^2 = d$ cancels $-d$, and the logarithms stay.
@@ -83,9 +102,15 @@ own minimum. For two variables both agree, for three or more they do not.""",
             lambda covariance: diagonal_loss(covariance) / len(covariance),
         ),
     ),
-    right=(_diagonal_loss_by_distributions,),
+    right=(
+        _diagonal_loss_by_distributions,
+        _diagonal_loss_by_cholesky,
+        _diagonal_loss_in_numpy,
+        lambda covariance: 0.5 * (torch.linalg.inv(covariance).diagonal().prod() * torch.linalg.det(covariance)).log(),
+    ),
     probes={
         "the gap of a diagonal covariance": lambda f: f(torch.diag(torch.tensor([1.0, 4.0, 0.25]))),
         "the gap of two variables with correlation 0.9": lambda f: f(_PAIR),
+        "the gap of three variables in other units": _other_units,
     },
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -29,13 +30,20 @@ def _kl_full_by_loops(m, L):
     return torch.stack(rows)
 
 
+def _kl_full_in_numpy(m, L):
+    m, covariance = m.numpy(), np.einsum("nij,nkj->nik", L.numpy(), L.numpy())
+    trace = np.trace(covariance, axis1=1, axis2=2)
+    return (trace + (m**2).sum(1) - m.shape[1] - np.linalg.slogdet(covariance)[1]) / 2
+
+
 def _full_parts(m, L):
     return (L**2).sum((1, 2)), (m**2).sum(1), m.shape[1], L.diagonal(dim1=1, dim2=2).log().sum(1)
 
 
 def _full_inputs(g):
-    L = torch.randn(5, 3, 3, generator=g).tril(-1) + torch.diag_embed(torch.rand(5, 3, generator=g) + 0.4)
-    return torch.randn(5, 3, generator=g), L
+    n, d = (torch.randint(1, 5, (2,), generator=g) + torch.tensor([0, 1])).tolist()
+    L = torch.randn(n, d, d, generator=g).tril(-1) + torch.diag_embed(torch.rand(n, d, generator=g) + 0.4)
+    return torch.randn(n, d, generator=g), L
 
 
 EXERCISE = Exercise(
@@ -94,6 +102,19 @@ sum of the logarithms of the diagonal. No matrix has to be multiplied or inverte
             lambda m, L: kl_full(m, L).sum(),
         ),
     ),
-    right=(_kl_full_by_distributions, _kl_full_by_loops),
-    probes={"the KL of the prior to itself": lambda f: f(torch.zeros(2, 4), torch.eye(4).expand(2, 4, 4))},
+    right=(
+        _kl_full_by_distributions,
+        _kl_full_by_loops,
+        _kl_full_in_numpy,
+        lambda m, L: torch.vmap(lambda a, R: 0.5 * (R.square().sum() + a @ a - len(a)) - R.diagonal().log().sum())(
+            m, L
+        ),
+    ),
+    probes={
+        "the KL of the prior to itself": lambda f: f(torch.zeros(2, 4), torch.eye(4).expand(2, 4, 4)),
+        "the KL of one example in one dimension": lambda f: f(torch.full((1, 1), 2.0), torch.full((1, 1), 0.5)[None]),
+        "the KL of a narrow q beside one far away": lambda f: f(
+            torch.tensor([[0.0, 0.0], [30.0, -10.0]]), torch.diag_embed(torch.tensor([[0.01, 0.02], [0.5, 3.0]]))
+        ),
+    },
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -21,6 +22,33 @@ def _em_by_mean(x, W, sigma2):
     return gain * power / (gain**2 * power + 1 - gain * W)
 
 
+def _em_by_loop(x, W, sigma2):
+    above, below = 0.0, 0.0
+    for value in x.tolist():
+        m, v = W * value / (W**2 + sigma2), sigma2 / (W**2 + sigma2)
+        above, below = above + value * m, below + m**2 + v
+    return above / below
+
+
+def _em_in_numpy(x, W, sigma2):
+    m, v = W * x.numpy() / (W**2 + sigma2), sigma2 / (W**2 + sigma2)
+    return np.dot(x.numpy(), m) / (np.dot(m, m) + len(m) * v)
+
+
+def _em_by_autograd(x, W, sigma2):
+    m, v = W * x / (W**2 + sigma2), sigma2 / (W**2 + sigma2)
+    slope = torch.func.grad(lambda w: ((x - w * m) ** 2 + w**2 * v).sum())
+    at0, at1 = slope(torch.tensor(0.0)), slope(torch.tensor(1.0))  # a parabola's slope is a line
+    return at0 / (at0 - at1)
+
+
+def _observations(g):
+    n = int(torch.randint(2, 9, (), generator=g))
+    signs = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0)
+    W, sigma2 = (0.5 + torch.rand(2, generator=g)).tolist()
+    return signs * (1.3 + 2 * torch.rand(n, generator=g)), W, sigma2
+
+
 def _em(x, W, sigma2, variance=True, noise=None):
     noise = sigma2 if noise is None else noise
     M = W**2 + noise
@@ -35,13 +63,9 @@ EXERCISE = Exercise(
     minutes=12,
     task=r"""
 Write one step of (4.15) with the noise variance $\sigma^2$ as an argument: from observations `x` of shape `(n,)` and the
-present numbers `W` and `sigma2` compute the new $W$. It is a fixed point where $W^2 = \overline{x^2} - \sigma^2$. The
+present numbers `W` and `sigma2` compute the new $W$, one number. It is a fixed point where $W^2 = \overline{x^2} - \sigma^2$. The
 sign of $W$ never changes. Since the posterior has a variance $v$, each of the $n$ terms of the denominator contains it.""",
-    inputs=lambda g: (
-        2 * torch.randn(6, generator=g),
-        0.5 + torch.rand((), generator=g).item(),
-        0.5 + torch.rand((), generator=g).item(),
-    ),
+    inputs=_observations,
     solution=em_step,
     explanation=r"""
 The M step maximises $\sum_i \mathbb E_{q_i}[\log \mathcal N(x_i; Wz, \sigma^2)]$, a parabola in $W$ with the terms
@@ -87,9 +111,11 @@ as if it had been observed ("hard EM"); then $W$ comes out too large, and the li
             lambda x, W, sigma2: (x * W * x / (W**2 + sigma2)).sum() / (x**2).sum(),
         ),
     ),
-    right=(_em_by_mean,),
+    right=(_em_by_mean, _em_by_loop, _em_in_numpy, _em_by_autograd),
     probes={
         "the step from the fixed point W = 2": lambda f: f(torch.tensor([5**0.5, -(5**0.5)]), 2.0, 1.0),
         "the step from a negative W": lambda f: f(torch.tensor([1.0, -3.0, 2.0]), -0.5, 0.7),
+        "the step from a single observation": lambda f: f(torch.tensor([3.0]), 1.0, 0.5),
+        "the step with one observation far away": lambda f: f(torch.tensor([0.5, 80.0, -1.0]), 0.8, 0.6),
     },
 )

@@ -5,6 +5,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -26,15 +27,33 @@ def _mixture_by_distributions(log_joint, z, means, stds, shares):
     return log_joint - q.log_prob(z)
 
 
+def _mixture_in_numpy(log_joint, z, means, stds, shares):
+    z, means, stds, shares = (v.numpy() for v in (z, means, stds, shares))
+    parts = np.log(shares / stds) - 0.5 * np.log(2 * np.pi) - 0.5 * ((z[:, None] - means) / stds) ** 2
+    return log_joint.numpy() - np.logaddexp.reduce(parts, axis=1)
+
+
+def _mixture_by_loops(log_joint, z, means, stds, shares):
+    rows = []
+    for joint, point in zip(log_joint.tolist(), z.tolist(), strict=True):
+        parts = [
+            math.log(share / s) - 0.5 * math.log(2 * math.pi) - 0.5 * ((point - m) / s) ** 2
+            for m, s, share in zip(means.tolist(), stds.tolist(), shares.tolist(), strict=True)
+        ]
+        rows.append(joint - max(parts) - math.log(sum(math.exp(part - max(parts)) for part in parts)))
+    return rows
+
+
 def _mixture_inputs(g):
-    shares = torch.rand(3, generator=g) + 0.2
-    return (
-        torch.randn(5, generator=g),
-        torch.randn(5, generator=g),
-        torch.randn(3, generator=g),
-        torch.rand(3, generator=g) + 0.3,
-        shares / shares.sum(),
-    )
+    n, c = (torch.randint(1, 6, (2,), generator=g) + torch.tensor([0, 1])).tolist()
+    log_joint, z, means = (torch.randn(k, generator=g) for k in (n, n, c))
+    shares = torch.rand(c, generator=g) + 0.2
+    return log_joint, z, means, torch.rand(c, generator=g) + 0.3, shares / shares.sum()
+
+
+def _near_and_far(f):
+    means, stds, shares = torch.tensor([0.0, 3.0, -1.0]), torch.tensor([1.0, 0.5, 0.7]), torch.tensor([0.5, 0.2, 0.3])
+    return f(torch.tensor([-1.0, 2.0]), torch.tensor([0.5, 60.0]), means, stds, shares)
 
 
 EXERCISE = Exercise(
@@ -45,7 +64,8 @@ EXERCISE = Exercise(
     task=r"""
 The family is at fault in (4.10), so take a richer one: a mixture $q(z) = \sum_j \pi_j\,\mathcal N(z; m_j, s_j^2)$. Write
 its log-weight $\log p(x, z) - \log q(z)$ for given values `log_joint` and points `z`, each of shape `(n,)`, and for
-`means`, `stds` and `shares` $\pi$, each of shape `(c,)`. Points far from all means must not give infinities.
+`means`, `stds` and `shares` $\pi$, each of shape `(c,)`. The result has shape `(n,)`. Points far from all means, where every
+density is 0 in floating point, must not give infinities.
 
 Then use it: optimise a mixture of two for the model with two modes, by the grid as in `elbo` above. How much of the
 0.71 nats remains? Is one sample from *one* component, weighted by that component alone, still a bound? And why is a
@@ -101,7 +121,14 @@ means every density underflows to 0, and only the logarithms keep the difference
             ),
         ),
     ),
-    right=(_mixture_by_distributions,),
+    right=(
+        _mixture_by_distributions,
+        _mixture_in_numpy,
+        _mixture_by_loops,
+        lambda log_joint, z, means, stds, shares: (
+            log_joint - torch.logsumexp(shares.log()[:, None] + _components(z, means, stds).T, 0)
+        ),
+    ),
     probes={
         "the log-weight far from all means": lambda f: f(
             torch.zeros(1), torch.tensor([60.0]), torch.zeros(2), torch.ones(2), torch.tensor([0.5, 0.5])
@@ -109,6 +136,7 @@ means every density underflows to 0, and only the logarithms keep the difference
         "the log-weight of a mixture of two equal components": lambda f: f(
             torch.zeros(2), torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2), torch.tensor([0.3, 0.7])
         ),
+        "the log-weights of a point near the means and one far from all": _near_and_far,
     },
     discussion=r"""
 **For the open part.** By symmetry the best mixture of two has shares of one half and means of opposite sign. The

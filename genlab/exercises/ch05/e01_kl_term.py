@@ -28,6 +28,16 @@ def _kl_by_loops(mu, logvar):
     return torch.stack(rows)
 
 
+def _kl_by_products(mu, logvar):
+    mu, logvar = mu.double(), logvar.double()
+    return 0.5 * (torch.einsum("nd,nd->n", mu, mu) + (logvar.expm1() - logvar) @ logvar.new_ones(logvar.shape[1]))
+
+
+def _draw(g):
+    n, d = (int(torch.randint(low, low + 3, (), generator=g)) for low in (4, 1))
+    return torch.randn(n, d, generator=g), torch.randn(n, d, generator=g)
+
+
 @mistake(
     "the wrong way round",
     "This is KL(p ‖ q), the wrong way round: the expectation is to be taken under q.",
@@ -44,8 +54,9 @@ EXERCISE = Exercise(
     task=r"""
 Write $\operatorname{KL}(\mathcal N(\mu, \operatorname{diag} e^{v}) \,\|\, \mathcal N(0, I))$ for `mu` and `logvar`, the
 $v$ of the formula, each of shape `(n, d)`. The result has shape `(n,)`. It is 0 at `mu = logvar = 0`, it is never
-negative, and its gradient in `mu` is `mu`.""",
-    inputs=lambda g: (torch.randn(5, 3, generator=g), torch.randn(5, 3, generator=g)),
+negative, and its gradient in `mu` is `mu`. An encoder learns through it, so the gradients in `mu` and in `logvar` are
+compared as well: stay with torch from the arguments to the result.""",
+    inputs=_draw,
     solution=kl_to_standard,
     explanation=r"""
 The KL of one dimension is $\tfrac12(\sigma^2 + \mu^2 - 1 - \log\sigma^2)$, and `logvar` is $\log\sigma^2$. The
@@ -69,8 +80,9 @@ dimensions are independent under both distributions, so the KL of the vector is 
         ),
         Wrong(
             "logvar taken for the variance",
-            "Here logvar is used as if it were the variance. It is its logarithm: the variance is logvar.exp().",
-            lambda mu, logvar: 0.5 * (logvar + mu**2 - 1 - logvar.abs().log()).sum(1),
+            "Here logvar is used as if it were the variance. It is its logarithm, and may be negative: "
+            "the variance is logvar.exp().",
+            lambda mu, logvar: 0.5 * (logvar + mu**2 - 1 - logvar.log()).sum(1),
         ),
         Wrong(
             "logvar taken for log sigma",
@@ -89,10 +101,18 @@ dimensions are independent under both distributions, so the KL of the vector is 
             lambda mu, logvar: 0.5 * (logvar.exp() + mu**2 - 1 - logvar).sum(),
         ),
     ),
-    right=(_kl_by_distributions, _kl_by_loops),
+    right=(
+        _kl_by_distributions,
+        _kl_by_loops,
+        _kl_by_products,
+        lambda mu, logvar: -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp(), dim=-1),
+    ),
     probes={
         "the KL of the prior to itself, mu = logvar = 0": lambda f: f(torch.zeros(4, 2), torch.zeros(4, 2)),
-        "the KL of a narrow q, logvar = -20": lambda f: f(torch.zeros(1, 2), torch.full((1, 2), -20.0)),
+        "the KL of one example": lambda f: f(torch.tensor([[0.5, -1.0, 30.0]]), torch.tensor([[0.2, 0.0, -1.0]])),
+        "the KL of a narrow and of a wide q, logvar = -40 and 20": lambda f: f(
+            torch.zeros(2, 1), torch.tensor([[-40.0], [20.0]])
+        ),
     },
-    gradient=True,
+    gradient=("mu", "logvar"),
 )

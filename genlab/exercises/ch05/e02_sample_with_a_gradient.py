@@ -21,15 +21,30 @@ def _draws_its_own(mu, logvar, eps):
     return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
 
 
+def _by_matrices(mu, logvar, eps):
+    return mu + (torch.diag_embed((0.5 * logvar).exp()) @ eps[..., None])[..., 0]
+
+
+def _by_loops(mu, logvar, eps):
+    rows = zip(mu, logvar, eps, strict=True)
+    return torch.stack([torch.stack([m + (v / 2).exp() * e for m, v, e in zip(*r, strict=True)]) for r in rows])
+
+
+def _draw(g):
+    n, d = (int(torch.randint(low, low + 3, (), generator=g)) for low in (4, 1))
+    return tuple(torch.randn(n, d, generator=g) for _ in range(3))
+
+
 EXERCISE = Exercise(
     number="05.2",
     title="A sample with a gradient",
     difficulty=1,
     minutes=5,
     task=r"""
-Write the reparameterised sample $z = \mu + \sigma \odot \varepsilon$ for given noise `eps`. For `eps = 0` it is `mu`.
-The derivative of $z$ in `mu` is 1. Work out by hand what it is in `logvar`, and compare with autograd.""",
-    inputs=lambda g: tuple(torch.randn(4, 3, generator=g) for _ in range(3)),
+Write the reparameterised sample $z = \mu + \sigma \odot \varepsilon$ for given noise `eps`, all of shape `(n, d)`. For
+`eps = 0` it is `mu`. The derivative of $z$ in `mu` is 1. Work out by hand what it is in `logvar`, and compare with autograd.
+The check compares both gradients as well: stay with torch from `mu` and `logvar` to the result.""",
+    inputs=_draw,
     solution=reparameterise,
     explanation=r"""
 $\sigma = e^{v/2}$ for $v$ = `logvar`, so $z = \mu + e^{v/2}\varepsilon$ and
@@ -53,8 +68,8 @@ own: all randomness was moved into it, and that is the trick.""",
         ),
         Wrong(
             "logvar taken for the variance",
-            "Here logvar is taken for the variance: it is its logarithm, and may be negative.",
-            lambda mu, logvar, eps: mu + logvar.abs().sqrt() * eps,
+            "Here the root of logvar is taken, as if it were the variance: it is its logarithm, and may be negative.",
+            lambda mu, logvar, eps: mu + logvar.sqrt() * eps,
         ),
         _draws_its_own,
         Wrong(
@@ -68,7 +83,18 @@ own: all randomness was moved into it, and that is the trick.""",
             lambda mu, logvar, eps: mu + torch.exp(0.5 * logvar).detach() * eps,
         ),
     ),
-    right=(lambda mu, logvar, eps: torch.addcmul(mu, logvar.exp().sqrt(), eps),),
-    probes={"the sample without noise, eps = 0": lambda f: f(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, 3))},
-    gradient=True,
+    right=(
+        _by_matrices,
+        _by_loops,
+        lambda mu, logvar, eps: torch.addcmul(mu, logvar.exp().sqrt(), eps),
+        lambda mu, logvar, eps: torch.distributions.AffineTransform(mu, (logvar / 2).exp())(eps),
+    ),
+    probes={
+        "the sample without noise, eps = 0": lambda f: f(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, 3)),
+        "one example of one dimension": lambda f: f(*torch.tensor([0.5, -1.0, 2.0]).reshape(3, 1, 1)),
+        "a very small and a very large sigma, logvar = -30 and 30": lambda f: f(
+            torch.zeros(1, 2), torch.tensor([[-30.0, 30.0]]), torch.tensor([[5.0, 1.0]])
+        ),
+    },
+    gradient=("mu", "logvar"),
 )

@@ -38,6 +38,34 @@ def _bernoulli_with_eps(x, logits):
     return (x * (p + 1e-8).log() + (1 - x) * (1 - p + 1e-8).log()).flatten(1).sum(1)
 
 
+@mistake(
+    "log of 1 + exp",
+    (
+        "For moderate logits this is right, but exp(1000) is infinite, and so is log(1 + exp(1000)). F.softplus is the "
+        "same function without the overflow."
+    ),
+)
+def _bernoulli_by_exp(x, logits):
+    return (x * logits - torch.log(1 + logits.exp())).flatten(1).sum(1)
+
+
+def _bernoulli_by_loops(x, logits):
+    zero = torch.zeros((), dtype=logits.dtype)
+    pixels = zip(x.flatten(1), logits.flatten(1), strict=True)
+    return torch.stack([sum(p * a - torch.logaddexp(zero, a) for p, a in zip(*row, strict=True)) for row in pixels])
+
+
+def _bernoulli_by_distributions(x, logits):
+    q = torch.distributions.Bernoulli(logits=logits)
+    return torch.distributions.Independent(q, x.ndim - 1).log_prob(x)
+
+
+def _draw(g):
+    n, rank = int(torch.randint(3, 6, (), generator=g)), int(torch.randint(1, 4, (), generator=g))
+    shape = (n, *torch.randint(1, 4, (rank,), generator=g).tolist(), 2)
+    return torch.rand(shape, generator=g).round(), 2 * torch.randn(shape, generator=g)
+
+
 _EXTREME = torch.tensor([[1000.0, -1000.0, 1000.0]])
 
 EXERCISE = Exercise(
@@ -48,9 +76,10 @@ EXERCISE = Exercise(
     task=r"""
 Write $\log p(x \mid z)$ of (5.10) from logits, without calling a cross-entropy or a sigmoid. It must be finite and exact
 for logits of ±1,000: there the log-probability of the likelier value is 0 and that of the other is −1,000. Sum over
-everything but the first dimension: `x` and `logits` have the same shape `(n, …)`, which may have any number of
-dimensions.""",
-    inputs=lambda g: (torch.rand(4, 1, 3, 2, generator=g).round(), 2 * torch.randn(4, 1, 3, 2, generator=g)),
+everything but the first dimension: `x` and `logits` have the same shape `(n, …)`, with one or more dimensions after the
+first, and `x` holds zeros and ones. A decoder learns through it, so its gradient in `logits`, which is $x - \sigma(a)$, is
+compared as well: stay with torch from the logits to the result.""",
+    inputs=_draw,
     solution=bernoulli_log_prob,
     explanation=r"""
 With $\log\sigma(a) = -\operatorname{softplus}(-a)$ and $\operatorname{softplus}(-a) = \operatorname{softplus}(a) - a$,
@@ -64,6 +93,7 @@ $e^a$ never overflows. A sigmoid of 1,000 is exactly 1 in floating point, and th
     wrong=(
         _bernoulli_by_sigmoid,
         _bernoulli_with_eps,
+        _bernoulli_by_exp,
         Wrong(
             "mean over the pixels",
             "This is the mean over pixels, not the sum: the KL term would weigh as many times more as there are pixels.",
@@ -85,10 +115,18 @@ $e^a$ never overflows. A sigmoid of 1,000 is exactly 1 in floating point, and th
             lambda x, logits: ((1 - x) * logits - F.softplus(logits)).flatten(1).sum(1),
         ),
     ),
-    right=(lambda x, logits: -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1),),
+    right=(
+        _bernoulli_by_loops,
+        _bernoulli_by_distributions,
+        lambda x, logits: torch.where(x == 1, F.logsigmoid(logits), F.logsigmoid(-logits)).flatten(1).sum(1),
+        lambda x, logits: -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1),
+    ),
     probes={
         "pixels at their likelier value, logits ±1,000": lambda f: f(torch.tensor([[1.0, 0.0, 1.0]]), _EXTREME),
         "pixels at their other value, logits ±1,000": lambda f: f(torch.tensor([[0.0, 1.0, 0.0]]), _EXTREME),
+        "pixels at their other value, logits 2,000, −3,000 and 5,000": lambda f: f(
+            torch.tensor([[[0.0]], [[1.0]], [[0.0]]]), torch.tensor([[[2000.0]], [[-3000.0]], [[5000.0]]])
+        ),
     },
-    gradient=True,
+    gradient=("logits",),
 )

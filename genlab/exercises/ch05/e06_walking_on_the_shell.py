@@ -5,6 +5,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong, mistake
@@ -74,7 +75,28 @@ def _slerp_by_loops(a, b, t):
     return torch.stack(rows)
 
 
+def _slerp_by_numpy(a, b, t):
+    a, b = a.numpy().astype(np.float64), b.numpy().astype(np.float64)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    omega = np.arccos(np.clip(cosine, -1, 1))[:, None]
+    with np.errstate(invalid="ignore"):
+        curved = (np.sin((1 - t) * omega) * a + np.sin(t * omega) * b) / np.sin(omega)
+    return np.where(omega < 1e-6, (1 - t) * a + t * b, curved)
+
+
+def _slerp_by_sinc(a, b, t):
+    turns = _omega(a, b) / math.pi
+    return sum(s * torch.sinc(s * turns) / torch.sinc(turns) * v for s, v in ((1 - t, a), (t, b)))
+
+
+def _draw(g):
+    n, d = (int(torch.randint(low, low + 4, (), generator=g)) for low in (3, 2))
+    return torch.randn(n, d, generator=g), torch.randn(n, d, generator=g), torch.rand((), generator=g).item()
+
+
 _A, _B = torch.tensor([[3.0, 0.0, 4.0], [0.0, 5.0, 0.0]]), torch.tensor([[0.0, 5.0, 0.0], [3.0, 0.0, -4.0]])
+_ALIKE = torch.tensor([[6.0, 0.0, 8.0], [0.0, 3.0, 4.0]])  # the first row lies in the direction of _A's, twice as far
+_NEAR = torch.tensor([[math.cos(0.13), math.sin(0.13)]])
 
 EXERCISE = Exercise(
     number="05.6",
@@ -89,13 +111,9 @@ With $\omega$ the angle between $a$ and $b$,
 $$ \operatorname{slerp}(a, b, t) = \frac{\sin((1 - t)\,\omega)}{\sin \omega}\, a + \frac{\sin(t\,\omega)}{\sin \omega}\, b . \tag{5.14} $$
 
 Write it for `a` and `b` of shape `(n, d)` and a number `t`. At `t = 0` and `t = 1` it gives the ends. For vectors of
-equal length it keeps that length. For parallel vectors, where $\sin\omega = 0$, it must fall back to the straight line.
-Redraw the interpolation figure with it. Can you see a difference in 16 dimensions?""",
-    inputs=lambda g: (
-        torch.randn(4, 3, generator=g),
-        torch.randn(4, 3, generator=g),
-        torch.rand((), generator=g).item(),
-    ),
+equal length it keeps that length. For rows that point the same way, where $\sin\omega = 0$, it must fall back to the straight
+line, whatever the other rows do. No row is zero, and no two are opposite: between those there is no shortest way. Redraw the interpolation figure with it. Can you see a difference in 16 dimensions?""",
+    inputs=_draw,
     solution=slerp,
     explanation=r"""
 The angle comes from the cosine $a \cdot b / (\lVert a \rVert \lVert b \rVert)$, clamped because rounding can push it
@@ -117,12 +135,14 @@ past 1. Each row has an angle of its own. Where $\omega$ is nearly 0 the formula
         _slerp_whole_batch,
         _slerp_no_norm,
     ),
-    right=(_slerp_by_loops,),
+    right=(_slerp_by_loops, _slerp_by_numpy, _slerp_by_sinc),
     probes={
-        "the length half way between two vectors of length 5": lambda f: f(_A, _B, 0.5).norm(dim=1),
+        "the point half way between two vectors of length 5": lambda f: f(_A, _B, 0.5),
         "the point at t = 0": lambda f: f(_A, _B, 0.0),
         "the point at t = 1": lambda f: f(_A, _B, 1.0),
-        "parallel vectors, where sin ω = 0": lambda f: f(_A, _A, 0.3),
+        "vectors that point the same way, where sin ω = 0": lambda f: f(_A, _A, 0.3),
+        "one row of two that points the same way, twice as far": lambda f: f(_A, _ALIKE, 0.3),
+        "a small angle of 0.13, half way, one row": lambda f: f(torch.tensor([[1.0, 0.0]]), _NEAR, 0.5),
     },
     tolerance=1e-3,
 )

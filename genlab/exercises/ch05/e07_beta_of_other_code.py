@@ -3,6 +3,8 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+from fractions import Fraction
+
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -11,6 +13,12 @@ from genlab.exercises import Exercise, Wrong
 def effective_beta(pixels, kl_terms=1):
     """The weight of the summed KL once the loss is multiplied so that pixels are summed."""
     return pixels / kl_terms
+
+
+def _by_gradients(pixels, kl_terms=1):
+    errors, kl = torch.ones(pixels, requires_grad=True), torch.ones(kl_terms, requires_grad=True)
+    a, b = torch.autograd.grad(errors.mean() + kl.mean(), (errors, kl))
+    return b[0] / a[0]
 
 
 EXERCISE = Exercise(
@@ -52,11 +60,15 @@ minimum, it is $-\log p(x \mid z) + \tfrac Dm \operatorname{KL}$: so $\beta = D/
         ),
         Wrong(
             "no effect",
-            "The reductions do change beta: one term is divided by the number of pixels, the other is not.",
+            "The reductions do change beta: a mean divides its term by the number of what it averages.",
             lambda pixels, kl_terms=1: 1.0,
         ),
     ),
-    right=(lambda pixels, kl_terms=1: torch.tensor(pixels / kl_terms),),
+    right=(
+        _by_gradients,
+        lambda pixels, kl_terms=1: Fraction(pixels, kl_terms),
+        lambda pixels, kl_terms=1: torch.tensor(1 / kl_terms) / (1 / pixels),
+    ),
     probes={"the KL summed, 784 pixels": lambda f: f(784), "16 latent dimensions averaged": lambda f: f(784, 16)},
     discussion=r"""
 **For the open part.** A large $\beta$ makes samples smoother and more alike, since the decoder learns not to listen to

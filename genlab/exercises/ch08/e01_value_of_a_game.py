@@ -18,8 +18,8 @@ def game_value(logits, p, q):
 @mistake(
     "log of a sigmoid",
     (
-        "Right for moderate logits. At ±1,000 the sigmoid is 0 or 1, its logarithm is infinite, and 0 times "
-        "infinity is NaN. Use F.logsigmoid."
+        "Right for moderate logits. At ±1,000 a sigmoid is 0 or 1 and its logarithm infinite, and so is 1 + exp; "
+        "0 times infinity is NaN. Use F.logsigmoid or F.softplus."
     ),
 )
 def _value_by_sigmoid(logits, p, q):

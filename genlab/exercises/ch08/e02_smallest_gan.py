@@ -109,9 +109,9 @@ EXERCISE = Exercise(
     minutes=8,
     task=r"""
 Write one step of the Dirac-GAN with step size $h$, the players moving in turn: first $D$ moves $\psi$, then $G$ moves
-$\theta$ and sees the new $\psi$. The arguments `theta` and `psi` hold $n$ independent games, and keep their values: return
-the new $\theta$ first, then the new $\psi$. The equilibrium stays where it is. From $\theta = 1$, $\psi = 0$ a step with $h = 2$ leads to $\psi = -1$ first: $D$ learns to call positive numbers
-generated.""",
+$\theta$ and sees the new $\psi$. The arguments `theta` and `psi` hold $n$ independent games, and keep their values:
+return the new $\theta$ first, then the new $\psi$. The equilibrium stays where it is. From $\theta = 1$, $\psi = 0$ a
+step with $h = 2$ leads to $\psi = -1$ first: $D$ learns to call positive numbers generated.""",
     inputs=_games,
     solution=dirac_step,
     explanation=r"""
@@ -127,10 +127,7 @@ outwards at every step size.""",
         Wrong(
             "both at once",
             "This is the simultaneous step: G answers the old ψ. Here G has to see D's move.",
-            lambda theta, psi, h: (
-                theta + h * torch.sigmoid(psi * theta) * psi,
-                psi - h * torch.sigmoid(psi * theta) * theta,
-            ),
+            lambda t, s, h: (t + h * torch.sigmoid(s * t) * s, s - h * torch.sigmoid(s * t) * t),
         ),
         _dirac_g_first,
         _dirac_half_new,

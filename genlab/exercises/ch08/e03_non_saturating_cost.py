@@ -43,7 +43,7 @@ def _softened_by_loop(p, q):
 
 @mistake(
     "0/0 is NaN",
-    "Right where all data probabilities are positive. Where p and m are both 0, 0/0 gives NaN; the term is 0.",
+    "Right where all data probabilities are positive. Where p and m are both 0, 0/0 or 0 log 0 gives NaN; the term is 0.",
 )
 def _softened_plain(p, q):
     m = (p + q) / 2
@@ -93,9 +93,10 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-Write $2\operatorname{KL}(m\,\|\,p)$ in nats, with $m = \frac12(p + q)$, for rows of probabilities: `(n, k)` twice, and one
-number for each of the $n$ rows. Entries may be zero. Equal rows give 0, also where both have a zero at the same place. A generator that leaves out half of the data,
-$p = (\frac12, \frac12, 0)$ and $q = (1, 0, 0)$, pays only 0.26 nats. One that invents an outcome pays $\infty$.""",
+Write $2\operatorname{KL}(m\,\|\,p)$ in nats, with $m = \frac12(p + q)$, for rows of probabilities: `(n, k)` twice, and
+one number for each of the $n$ rows. Entries may be zero. Equal rows give 0, also where both have a zero at the same
+place. A generator that leaves out half of the data, $p = (\frac12, \frac12, 0)$ and $q = (1, 0, 0)$, pays only 0.26
+nats. One that invents an outcome pays $\infty$.""",
     inputs=_rows,
     solution=softened_kl,
     explanation=r"""

@@ -31,6 +31,14 @@ def _shift_by_loop(D, x):
     return [sum(pair[k] for pair in found) / len(x) for k in (0, 1)]
 
 
+def _shift_by_jacobian(D, x):
+    def both(shift):
+        logits = D(x + shift)
+        return torch.stack([F.logsigmoid(-logits).mean(), -F.logsigmoid(logits).mean()])
+
+    return torch.autograd.functional.jacobian(both, torch.zeros(x.shape[1]))
+
+
 @mistake(
     "a gradient for every sample",
     "These are gradients in every sample, (n, d). One shift moves all samples, so its gradient is their sum.",
@@ -44,7 +52,7 @@ def _shift_rows(D, x):
 
 @mistake(
     "log of a sigmoid",
-    "Right for moderate logits. At ±200 a sigmoid is 0 or 1 in floating point, and the gradient of log 0 is NaN.",
+    "Right for moderate logits. At ±200 a sigmoid is 0 or 1, or exp is infinite, and the gradient of the logarithm NaN.",
 )
 def _shift_by_sigmoid(D, x):
     shift = torch.zeros(x.shape[1], requires_grad=True)
@@ -83,13 +91,13 @@ A generator has one parameter, a shift: its samples are `x + shift`, and the shi
 `(n,)`. Give the gradients in the shift of the saturating loss, the mean of $\log(1 - D)$, and of the non-saturating
 loss, the mean of $-\log D$, in this order, each of shape `(d,)`. Together they are minus the mean of $\nabla\ell(x)$,
 whatever $D$ is. Where all logits are $-30$ or less, the first is 0 to the eye and the second is not. Both must be right
-at logits of ±200 too. `D` is a network, and stays as it is: its weights keep their `.grad`.""",
+at logits of ±200 too. `D` is a network, and stays as it is: leave no gradients in its weights.""",
     inputs=_shift_inputs,
     solution=shift_gradients,
     explanation=r"""
 The shift is added to every sample, so its gradient is the mean of the samples' gradients. By the chain rule these are
-$-\sigma(\ell)\,\nabla\ell$ and $-(1 - \sigma(\ell))\,\nabla\ell$, as in (8.6), and the two factors add up to one. D is only
-passed through: its weights get no gradient from `torch.autograd.grad`, which returns what is asked for.""",
+$-\sigma(\ell)\,\nabla\ell$ and $-(1 - \sigma(\ell))\,\nabla\ell$, as in (8.6), and the two factors add up to one. D is
+only passed through: its weights get no gradient from `torch.autograd.grad`, which returns what is asked for.""",
     hints=(
         "Make a tensor of zeros that requires a gradient, and add it to all samples before D sees them.",
         "The losses are the means of `-F.softplus(logits)` and of `F.softplus(-logits)`.",

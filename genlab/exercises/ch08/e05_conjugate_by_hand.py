@@ -42,9 +42,9 @@ EXERCISE = Exercise(
     minutes=12,
     task=r"""
 Work out the convex conjugate (8.10) of Pearson's $f(u) = (u - 1)^2$ for *every* real $t$, and write it for a tensor of
-any shape: the result has the same shape. A density ratio
-is never negative, so the supremum is over $u \ge 0$. Which $u$ is best at slope $t$, and what if that $u$ were negative?
-At $t = 0$ the result is 0, and $f^*$ is convex and never below $-1$. Its derivative is the best $u$.""",
+any shape: the result has the same shape. A density ratio is never negative, so the supremum is over $u \ge 0$. Which
+$u$ is best at slope $t$, and what if that $u$ were negative? At $t = 0$ the result is 0, and $f^*$ is convex and never
+below $-1$. Its derivative is the best $u$.""",
     inputs=_slopes,
     solution=pearson_conjugate,
     explanation=r"""

@@ -74,9 +74,9 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=8,
     task=r"""
-For $k$ outcomes with probabilities `p` and `q`, let $D$ be the best one of (8.12) for the labels `a` (generated) and `b`
-(real). Write what stands on the left of (8.13), one number, for the generator's label `c`. An outcome may be impossible
-under one of the two, though never under both. For $a = -1$, $b = 1$, $c = 0$ it is
+For $k$ outcomes with probabilities `p` and `q`, let $D$ be the best one of (8.12) for the labels `a` (generated) and
+`b` (real). Write what stands on the left of (8.13), one number, for the generator's label `c`. An outcome may be
+impossible under one of the two, though never under both. For $a = -1$, $b = 1$, $c = 0$ it is
 $\frac12\sum (p-q)^2/(p+q)$. For $p = q$ it is $(\frac{a+b}2 - c)^2$: with the labels $a = 0$, $b = c = 1$ this is
 $\frac14$, and not 0.""",
     inputs=_ls_inputs,

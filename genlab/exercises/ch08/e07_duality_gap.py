@@ -50,11 +50,10 @@ EXERCISE = Exercise(
     minutes=12,
     task=r"""
 In a matrix game the first player picks row $i$ with probability $p_i$, the second picks column $j$ with probability
-$q_j$, and the second pays $A_{ij}$ to the first. Given $q$, the best *row* earns the first player more than $p$ does, or
-as much; given $p$, the best *column* loses the second player less. The **duality gap** is the sum of the two
-improvements: $\max_i (Aq)_i - \min_j (p^\top A)_j$. Write it, one
-number. It is never negative, and 0 exactly at a Nash equilibrium:
-at $p = q = (\frac13, \frac13, \frac13)$ in rock-paper-scissors. If both always play rock it is 2.""",
+$q_j$, and the second pays $A_{ij}$ to the first. Given $q$, the best *row* earns the first player more than $p$ does,
+or as much; given $p$, the best *column* loses the second player less. The **duality gap** is the sum of the two
+improvements: $\max_i (Aq)_i - \min_j (p^\top A)_j$. Write it, one number. It is never negative, and 0 exactly at a Nash
+equilibrium: at $p = q = (\frac13, \frac13, \frac13)$ in rock-paper-scissors. If both always play rock it is 2.""",
     inputs=_matrix_game,
     solution=duality_gap,
     explanation=r"""

@@ -80,16 +80,16 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-With R1 of strength $\gamma$ the distance from the equilibrium of the Dirac-GAN shrinks like $e^{-rt}$, where $-r$ is the
-largest real part of the eigenvalues (8.22): the slowest part decides. Write $r$, a real number for each of the strengths
-$0 \le \gamma \le 100$ in a tensor. For $\gamma \le 1$ the square root is imaginary and adds nothing to the real part. $r$ is 0 at $\gamma = 0$,
-½ at $\gamma = 1$, and falls beyond.""",
+With R1 of strength $\gamma$ the distance from the equilibrium of the Dirac-GAN shrinks like $e^{-rt}$, where $-r$ is
+the largest real part of the eigenvalues (8.22): the slowest part decides. Write $r$, a real number for each of the
+strengths $0 \le \gamma \le 100$ in a tensor. For $\gamma \le 1$ the square root is imaginary and adds nothing to the
+real part. $r$ is 0 at $\gamma = 0$, ½ at $\gamma = 1$, and falls beyond.""",
     inputs=_strengths,
     solution=decay_rate,
     explanation=r"""
-For $\gamma \le 1$ both eigenvalues have the real part $-\gamma/2$. For $\gamma > 1$ both are real and the one nearer to 0 is
-$-\gamma/2 + \sqrt{\gamma^2/4 - 1/4}$. Clamping what is under the root at 0 joins the cases. For large $\gamma$ the rate is
-about $1/(4\gamma)$: the product of the eigenvalues is always ¼, so when one grows the other shrinks.""",
+For $\gamma \le 1$ both eigenvalues have the real part $-\gamma/2$. For $\gamma > 1$ both are real and the one nearer to
+0 is $-\gamma/2 + \sqrt{\gamma^2/4 - 1/4}$. Clamping what is under the root at 0 joins the cases. For large $\gamma$ the
+rate is about $1/(4\gamma)$: the product of the eigenvalues is always ¼, so when one grows the other shrinks.""",
     hints=(
         "What is the real part of both eigenvalues when the number under the root is negative?",
         "Beyond $\\gamma = 1$ there are two real eigenvalues. Which is larger, the one with plus or with minus?",

@@ -58,9 +58,10 @@ EXERCISE = Exercise(
     minutes=60,
     task=r"""
 Near an equilibrium, simultaneous steps multiply the error by $I + hJ$, whose eigenvalues are $1 + h\lambda$ with
-$\lambda = -\alpha \pm i\beta$. Find the largest $h$ below which all of them are smaller than 1 in size, one number, from
-tensors of $\alpha$ and $\beta$. If some $\alpha$ is 0 or less, no step is small enough: return 0, also for
-$\alpha = \beta = 0$. For $\lambda = -1$ it is 2. A rotation makes it smaller, by a lot: at $\lambda = -0.1 \pm i$ it is 0.198.
+$\lambda = -\alpha \pm i\beta$. Find the largest $h$ below which all of them are smaller than 1 in size, one number,
+from tensors of $\alpha$ and $\beta$. If some $\alpha$ is 0 or less, no step is small enough: return 0, also for
+$\alpha = \beta = 0$. For $\lambda = -1$ it is 2. A rotation makes it smaller, by a lot: at $\lambda = -0.1 \pm i$ it is
+0.198.
 
 Then use what you know. Play the ring game of this chapter with `watch_game(seed=…)` for three seeds or more, and once
 more with *one* change: a learning rate three times as large, R1 of strength 0.1, 1 or 10, instance noise, or the
@@ -70,9 +71,10 @@ you expect.""",
     solution=largest_step,
     explanation=r"""
 $|1 + h\lambda|^2 = (1 - h\alpha)^2 + h^2\beta^2 = 1 - 2h\alpha + h^2(\alpha^2 + \beta^2)$, which is below 1 for
-$0 < h < 2\alpha/(\alpha^2+\beta^2)$. The smallest of these limits counts. Without rotation it is the familiar $2/\alpha$;
-with a strong one, about $2\alpha/\beta^2$. That is why games want smaller steps than losses do. The quotient is 0/0 for
-$\alpha = \beta = 0$, so $\alpha$ is tested first. Divided by $\alpha$, it has no squares that are too small for float32.""",
+$0 < h < 2\alpha/(\alpha^2+\beta^2)$. The smallest of these limits counts. Without rotation it is the familiar
+$2/\alpha$; with a strong one, about $2\alpha/\beta^2$. That is why games want smaller steps than losses do. The
+quotient is 0/0 for $\alpha = \beta = 0$, so $\alpha$ is tested first. Divided by $\alpha$, it has no squares that are
+too small for float32.""",
     hints=(
         "Work out $|1 + h\\lambda|^2$: the square of the real part, plus the square of the imaginary part.",
         "It is $1 - 2h\\alpha + h^2(\\alpha^2 + \\beta^2)$. For which $h$ is it below 1? All eigenvalues must agree.",

@@ -28,6 +28,22 @@ def _d_pooled(real, fake):
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
+def _d_by_distribution(real, fake):
+    D = torch.distributions.Bernoulli
+    on_real = D(logits=real).log_prob(torch.ones_like(real))
+    return -on_real.mean() - D(logits=fake).log_prob(torch.zeros_like(fake)).mean()
+
+
+def _d_by_loop(real, fake):
+    zero = torch.zeros((), dtype=torch.float64)
+    costs = [torch.logaddexp(zero, -v.double()) / len(real) for v in real]
+    return sum(costs + [torch.logaddexp(zero, v.double()) / len(fake) for v in fake])
+
+
+def _logits(g):
+    return tuple(2 * torch.randn(int(torch.randint(1, 8, (), generator=g)), generator=g) for _ in range(2))
+
+
 EXERCISE = Exercise(
     number="09.2",
     title="The discriminator's loss",
@@ -36,13 +52,14 @@ EXERCISE = Exercise(
     task=r"""
 Write $L_D$ of (9.4) from logits, without a sigmoid. The two batches may differ in size: each has its own mean. An
 undecided D, with all logits 0, pays $2 \log 2$. For real logits of 1,000 and generated ones of $-1{,}000$ the loss is
-0, and the other way round it is 2,000.""",
-    inputs=lambda g: (2 * torch.randn(5, generator=g), 2 * torch.randn(3, generator=g)),
+0, and the other way round it is 2,000. D is to learn from it, so its gradients by `real` and by `fake` are compared as
+well: stay with torch from the arguments to the result.""",
+    inputs=_logits,
     solution=discriminator_loss,
     explanation=r"""
-$-\log\sigma(\ell) = \operatorname{softplus}(-\ell)$ for real images and $-\log(1-\sigma(\ell)) =
-\operatorname{softplus}(\ell)$ for generated ones. (9.1) has two expectations, so there are two means. One mean over both
-batches together halves the loss, and weighs real and generated images by how many there are.""",
+$-\log\sigma(\ell) = \operatorname{softplus}(-\ell)$ for real images and
+$-\log(1-\sigma(\ell)) = \operatorname{softplus}(\ell)$ for generated ones. (9.1) has two expectations, so there are two
+means. One mean over both batches together halves the loss, and weighs real and generated images by how many there are.""",
     hints=(
         "Write $-\\log \\sigma(\\ell)$ and $-\\log(1 - \\sigma(\\ell))$ with the softplus.",
         "$-\\log\\sigma(\\ell) = \\log(1 + e^{-\\ell})$. For which of the two batches is this the cost?",
@@ -67,7 +84,7 @@ batches together halves the loss, and weighs real and generated images by how ma
         ),
         Wrong(
             "log of a sigmoid",
-            "For moderate logits this is right, but far out the sigmoid rounds to 0 or 1, and its logarithm is infinite.",
+            "For moderate logits this is right. Far out a sigmoid rounds to 0 or 1, with an infinite logarithm, or exp overflows.",
             lambda real, fake: -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean(),
         ),
         Wrong(
@@ -76,11 +93,17 @@ batches together halves the loss, and weighs real and generated images by how ma
             lambda real, fake: F.softplus(-real).sum() + F.softplus(fake).sum(),
         ),
     ),
-    right=(_d_by_bce, lambda real, fake: -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean()),
+    right=(
+        _d_by_bce,
+        _d_by_distribution,
+        _d_by_loop,
+        lambda real, fake: -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean(),
+    ),
     probes={
+        "the loss of one real image and seven generated": lambda f: f(torch.ones(1), torch.arange(7.0)),
         "the loss of an undecided D": lambda f: f(torch.zeros(4), torch.zeros(2)),
         "the loss of a D that is sure and right": lambda f: f(torch.full((3,), 1000.0), torch.full((2,), -1000.0)),
         "the loss of a D that is sure and wrong": lambda f: f(torch.full((3,), -1000.0), torch.full((2,), 1000.0)),
     },
-    gradient=True,
+    gradient=("real", "fake"),
 )

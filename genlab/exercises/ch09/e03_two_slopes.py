@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -20,6 +21,21 @@ def _slopes_by_autograd(logits):
     return tuple(torch.autograd.grad(loss, logits)[0] for loss in losses)
 
 
+def _slopes_by_numpy(logits):
+    D = 1 / (1 + np.exp(-logits.double().numpy()))
+    return np.stack([-D, D - 1])
+
+
+def _slopes_by_func(logits):
+    terms = (lambda v: -F.softplus(v), lambda v: F.softplus(-v))
+    return [torch.func.vmap(torch.func.grad(term))(logits) for term in terms]
+
+
+def _logits(g):
+    n = (1, 3, 4, 5, 6)[int(torch.randint(5, (), generator=g))]  # not 2: then a stack of pairs has two readings
+    return (3 * torch.randn(n, generator=g),)
+
+
 EXERCISE = Exercise(
     number="09.3",
     title="Two slopes",
@@ -27,9 +43,10 @@ EXERCISE = Exercise(
     minutes=8,
     task=r"""
 Give, for each logit $\ell$ of a generated image, the derivative by $\ell$ of the saturating term $\log(1-\sigma(\ell))$
-and of the non-saturating term $-\log\sigma(\ell)$, in this order, in closed form. What do the two add up to? Which is
-nearly 0 when D is sure that the image is generated?""",
-    inputs=lambda g: (3 * torch.randn(6, generator=g),),
+and of the non-saturating term $-\log\sigma(\ell)$: two results of shape `(n,)`, in this order, in closed form. They
+must be right at logits of ±200 too. What do the two add up to? Which is nearly 0 when D is sure that the image is
+generated?""",
+    inputs=_logits,
     solution=generator_slopes,
     explanation=r"""
 The derivative of $\operatorname{softplus}$ is $\sigma$. So $-\operatorname{softplus}(\ell)$ has the slope
@@ -57,6 +74,11 @@ equal at $D = ½$. Both push the logit up; the first hardly pushes those images 
             lambda logits: (-1 / (1 - torch.sigmoid(logits)), -1 / torch.sigmoid(logits)),
         ),
         Wrong(
+            "exp overflows",
+            "Right for moderate logits, but exp(200) is infinite in float32, and infinity over infinity is NaN.",
+            lambda logits: (-logits.exp() / (1 + logits.exp()), -1 / (1 + logits.exp())),
+        ),
+        Wrong(
             "divided by n",
             "These are the slopes of the mean over the batch. Here the slope of each term is wanted.",
             lambda logits: (-torch.sigmoid(logits) / len(logits), -torch.sigmoid(-logits) / len(logits)),
@@ -67,9 +89,15 @@ equal at $D = ½$. Both push the logit up; the first hardly pushes those images 
             lambda logits: (-torch.sigmoid(logits), -torch.ones_like(logits)),
         ),
     ),
-    right=(_slopes_by_autograd, lambda logits: (-1 / (1 + torch.exp(-logits)), -1 / (1 + torch.exp(logits)))),
+    right=(
+        _slopes_by_autograd,
+        _slopes_by_numpy,
+        _slopes_by_func,
+        lambda logits: (-1 / (1 + torch.exp(-logits)), -1 / (1 + torch.exp(logits))),
+    ),
     probes={
-        "the slopes of an undecided D": lambda f: f(torch.zeros(2)),
-        "the slopes at logits of -80 and 80": lambda f: f(torch.tensor([-80.0, 80.0])),
+        "the slopes of an undecided D": lambda f: f(torch.zeros(3)),
+        "the slopes of a single logit": lambda f: f(torch.tensor([0.5])),
+        "the slopes at logits of -200, 1 and 200": lambda f: f(torch.tensor([-200.0, 1.0, 200.0])),
     },
 )

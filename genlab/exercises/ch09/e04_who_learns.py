@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from genlab.exercises import Exercise, mistake
+from genlab.exercises import Exercise, Wrong, mistake
 
 
 def two_losses(G, D, x, z):
@@ -27,6 +27,19 @@ def _two_no_grad(G, D, x, z):
     return loss_d, bce(asked, torch.ones_like(asked))
 
 
+def _two_functional(G, D, x, z):
+    frozen = {name: w.detach() for name, w in G.named_parameters()}
+    seen = torch.func.functional_call(G, frozen, (z,))
+    return [-F.logsigmoid(D(x)).mean() - F.logsigmoid(-D(seen)).mean(), -F.logsigmoid(D(G(z))).mean()]
+
+
+def _two_stacked(G, D, x, z):
+    fake = G(z)
+    logits = D(torch.cat([x, fake.detach()]))
+    loss_d = F.softplus(-logits[: len(x)]).mean() + F.softplus(logits[len(x) :]).mean()
+    return torch.stack([loss_d, F.softplus(-D(fake)).mean()])
+
+
 @mistake(
     "detach is missing",
     (
@@ -41,7 +54,7 @@ def _two_attached(G, D, x, z):
 
 @mistake(
     "detached in both",
-    "G's loss is computed from detached images too: no gradient reaches G, and it never learns. No error tells.",
+    "No gradient of G's loss reaches G, so it never learns, and no error tells. Leave the images in G's loss attached.",
 )
 def _two_detached(G, D, x, z):
     fake = D(G(z).detach())
@@ -57,40 +70,13 @@ def _two_logits_detached(G, D, x, z):
     return F.softplus(-D(x)).mean() + F.softplus(fake.detach()).mean(), F.softplus(-fake).mean()
 
 
-@mistake(
-    "D's labels flipped",
-    "D's loss has real and generated swapped: real images cost softplus(−logit).",
-)
-def _two_flipped(G, D, x, z):
-    fake = G(z)
-    loss_d = F.softplus(D(x)).mean() + F.softplus(-D(fake.detach())).mean()
-    return loss_d, F.softplus(-D(fake)).mean()
-
-
-@mistake(
-    "the saturating loss",
-    "This generator loss is the saturating one, E log(1 − D). Asked was the non-saturating −E log D.",
-)
-def _two_saturating(G, D, x, z):
-    loss_d, _ = two_losses(G, D, x, z)
-    return loss_d, -F.softplus(D(G(z))).mean()
-
-
-@mistake(
-    "G agrees with D",
-    "This generator loss falls when D finds the images out. G wants its images to be called real.",
-)
-def _two_g_flipped(G, D, x, z):
-    loss_d, _ = two_losses(G, D, x, z)
-    return loss_d, F.softplus(D(G(z))).mean()
-
-
 def _game(g):
-    """Tiny players and a batch: G maps 2 numbers to 3, D maps 3 numbers to a logit."""
+    """Tiny players and two batches: G maps k numbers to d, D maps d numbers to a logit."""
+    n, m, k, d, seed = (int(torch.randint(1, high, (), generator=g)) for high in (8, 8, 4, 5, 1000))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(1000, (), generator=g)))
-        G, D = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
-    return G, D, torch.randn(5, 3, generator=g), torch.randn(5, 2, generator=g)
+        torch.manual_seed(seed)
+        G, D = nn.Linear(k, d), nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+    return G, D, torch.randn(n, d, generator=g), torch.randn(m, k, generator=g)
 
 
 def _reached(answer, loss, player):
@@ -107,9 +93,10 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-From a real batch `x` and noise `z` compute both losses, (9.4) and the non-saturating (9.6). `D` returns logits. The
-gradient of $L_D$ must reach every weight of D and none of G. The gradient of $L_G$ must reach G. Nothing is stepped
-here: both losses are computed with the same weights.""",
+From a real batch `x` and noise `z` compute both losses, (9.4) and the non-saturating (9.6), in this order. `D` returns
+logits; the two batches may differ in size. The gradient of $L_D$ must reach every weight of D and none of G. The
+gradient of $L_G$ must reach G. Nothing is stepped here: both losses are computed with the same weights. Do not call
+`backward()` yet; the networks stay as they are.""",
     inputs=_game,
     solution=two_losses,
     explanation=r"""
@@ -125,11 +112,26 @@ $L_G$ too; D's `zero_grad` throws it away before its next move.""",
         _two_attached,
         _two_detached,
         _two_logits_detached,
-        _two_flipped,
-        _two_saturating,
-        _two_g_flipped,
+        Wrong(
+            "D's labels flipped",
+            "D's loss has real and generated swapped: real images cost softplus(−logit).",
+            lambda G, D, x, z: (
+                F.softplus(D(x)).mean() + F.softplus(-D(G(z).detach())).mean(),
+                two_losses(G, D, x, z)[1],
+            ),
+        ),
+        Wrong(
+            "the saturating loss",
+            "This generator loss is the saturating one, E log(1 − D). Asked was the non-saturating −E log D.",
+            lambda G, D, x, z: (two_losses(G, D, x, z)[0], -F.softplus(D(G(z))).mean()),
+        ),
+        Wrong(
+            "G agrees with D",
+            "This generator loss falls when D finds the images out. G wants its images to be called real.",
+            lambda G, D, x, z: (two_losses(G, D, x, z)[0], F.softplus(D(G(z))).mean()),
+        ),
     ),
-    right=(_two_no_grad,),
+    right=(_two_no_grad, _two_functional, _two_stacked),
     probes={
         "the gradient of D's loss in G's weights (all zero)": lambda f: _reached(f, 0, 0),
         "the gradient of D's loss in D's weights": lambda f: _reached(f, 0, 1),

@@ -4,8 +4,11 @@
 # mypy: allow-untyped-defs
 
 import math
+import statistics
 
+import numpy as np
 import torch
+from scipy.stats import sem
 from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong, mistake
@@ -25,6 +28,17 @@ def _bound_by_value(real, fake):
     return bound, torch.hypot(*(v.std() / (2 * len(v) ** 0.5) for v in terms))
 
 
+def _bound_by_numpy(real, fake):
+    costs = np.logaddexp(0, -real.numpy()), np.logaddexp(0, fake.numpy())
+    return np.array([np.log(2) - sum(c.mean() for c in costs) / 2, np.hypot(sem(costs[0]), sem(costs[1])) / 2])
+
+
+def _bound_by_floats(real, fake):
+    costs = F.softplus(-real.double()).tolist(), F.softplus(fake.double()).tolist()
+    bound = math.log(2) - sum(map(statistics.fmean, costs)) / 2
+    return bound, math.sqrt(sum(statistics.variance(c) / len(c) for c in costs)) / 2
+
+
 def _bound_changed(bound=lambda b: b, error=lambda e: e):
     """A wrong answer that changes one of the two numbers of the right one."""
 
@@ -35,30 +49,22 @@ def _bound_changed(bound=lambda b: b, error=lambda e: e):
     return answer
 
 
-@mistake(
-    "real and generated swapped",
-    "Real and generated are swapped: a real image costs softplus(−logit).",
-)
-def _bound_swapped(real, fake):
-    return divergence_bound(-real, -fake)
+def _bound_with_error(name, message, error):
+    """The right bound with another error, from what the images cost D."""
+    return Wrong(name, message, lambda r, f: (divergence_bound(r, f)[0], error(F.softplus(-r), F.softplus(f))))
 
 
 @mistake(
-    "standard errors added",
-    "The standard errors are added. The variances of independent means add up: add squares, then take the root.",
+    "log of a sigmoid",
+    "Right for moderate logits. Far out a sigmoid rounds to 0 or 1, with an infinite logarithm, or exp overflows.",
 )
-def _bound_errors_added(real, fake):
-    costs = F.softplus(-real), F.softplus(fake)
-    return divergence_bound(real, fake)[0], 0.5 * sum(v.std() / len(v) ** 0.5 for v in costs)
+def _bound_by_sigmoid(real, fake):
+    costs = -torch.sigmoid(real).log(), -(1 - torch.sigmoid(fake)).log()
+    return math.log(2) - 0.5 * sum(v.mean() for v in costs), 0.5 * sum(v.var() / len(v) for v in costs).sqrt()
 
 
-@mistake(
-    "the spread of single images",
-    "This is the spread over single images. The mean of n images varies less: divide each variance by its n.",
-)
-def _bound_single(real, fake):
-    costs = F.softplus(-real), F.softplus(fake)
-    return divergence_bound(real, fake)[0], 0.5 * (costs[0].var() + costs[1].var()).sqrt()
+def _logits(g):
+    return tuple(2 * torch.randn(int(torch.randint(2, 9, (), generator=g)), generator=g) for _ in range(2))
 
 
 EXERCISE = Exercise(
@@ -67,11 +73,13 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-Write the right-hand side of (9.11), $\log 2 - \tfrac12 L_D$, from the logits of $n$ real and $m$ generated images that D
-has not seen, and its standard error. $L_D$ is the sum (9.4) of two means over independent images, so the variances
-$s^2/n$ and $s^2/m$ of the two means add up; what does the factor ½ do to the error? An undecided D gives the bound 0
-with the error 0. A D that is sure and right gives $\log 2$. A bad D gives a negative number, which is true and useless.""",
-    inputs=lambda g: (2 * torch.randn(6, generator=g), 2 * torch.randn(4, generator=g)),
+Write the right-hand side of (9.11), $\log 2 - \tfrac12 L_D$, from the logits of $n$ real and $m$ generated images that
+D has not seen, and its standard error: two numbers, in this order. $L_D$ is the sum (9.4) of two means over independent
+images, so the variances $s^2/n$ and $s^2/m$ of the two means add up; what does the factor ½ do to the error? Compute
+$s^2$ with $n - 1$ (and $m - 1$), as `torch.var` does; $n$ and $m$ are 2 or more. An undecided D gives the bound 0 with
+the error 0. A D that is sure and right gives $\log 2$. A bad D gives a negative number, which is true and useless: with
+all logits 900 on the wrong side it is $\log 2 - 900$.""",
+    inputs=_logits,
     solution=divergence_bound,
     explanation=r"""
 $-L_D = V(D, G) \le V(D^*, G) = -\log 4 + 2\operatorname{JSD}$, so half of $\log 4 - L_D$ is a lower bound, whatever D.
@@ -101,23 +109,42 @@ standard errors, and on images that D was trained on it may lie above it by far.
             "The sign is wrong: a smaller loss of D shows a larger divergence.",
             _bound_changed(bound=lambda b: -b),
         ),
-        _bound_swapped,
+        Wrong(
+            "real and generated swapped",
+            "Real and generated are swapped: a real image costs softplus(−logit).",
+            lambda real, fake: divergence_bound(-real, -fake),
+        ),
         Wrong(
             "the error is not halved",
             "This is the standard error of L_D. The bound has half the loss, so it has half the error.",
             _bound_changed(error=lambda e: 2 * e),
         ),
-        _bound_errors_added,
-        _bound_single,
+        _bound_with_error(
+            "standard errors added",
+            "The standard errors are added. Of independent means the variances add up: add squares, then take the root.",
+            lambda a, b: 0.5 * (a.std() / len(a) ** 0.5 + b.std() / len(b) ** 0.5),
+        ),
+        _bound_with_error(
+            "the spread of single images",
+            "This is the spread over single images. The mean of n images varies less: divide each variance by its n.",
+            lambda a, b: 0.5 * (a.var() + b.var()).sqrt(),
+        ),
+        _bound_with_error(
+            "variance divided by n",
+            "The variance in the error is divided by n, as numpy does. Asked is n − 1, which torch.var takes.",
+            lambda a, b: 0.5 * (a.var(correction=0) / len(a) + b.var(correction=0) / len(b)).sqrt(),
+        ),
+        _bound_by_sigmoid,
         Wrong(
             "the variance, not its root",
             "This is the variance of the bound. The standard error is its square root.",
             _bound_changed(error=lambda e: e**2),
         ),
     ),
-    right=(_bound_by_value,),
+    right=(_bound_by_value, _bound_by_numpy, _bound_by_floats),
     probes={
         "the bound of an undecided D": lambda f: f(torch.zeros(4), torch.zeros(3)),
         "the bound of a D that is sure and right": lambda f: f(torch.full((3,), 900.0), torch.full((4,), -900.0)),
+        "the bound of a D that is sure and wrong": lambda f: f(torch.full((2,), -900.0), torch.full((5,), 900.0)),
     },
 )

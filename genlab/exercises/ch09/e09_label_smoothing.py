@@ -3,7 +3,10 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
 import torch
+from scipy.optimize import minimize_scalar
 
 from genlab.exercises import Exercise, Wrong
 
@@ -11,6 +14,19 @@ from genlab.exercises import Exercise, Wrong
 def smoothed_d(p, q, s):
     """The D that minimises (9.4) with real targets 1 − s: densities (n,) twice and a number -> (n,)."""
     return (1 - s) * p / (p + q)
+
+
+def _smoothed_by_search(p, q, s):
+    def best(a, b):
+        loss = lambda D: -a * ((1 - s) * math.log(D) + s * math.log(1 - D)) - b * math.log(1 - D)  # noqa: E731
+        return minimize_scalar(loss, bounds=(1e-12, 1 - 1e-12), method="bounded", options={"xatol": 1e-9}).x
+
+    return [best(a, b) for a, b in zip(p.tolist(), q.tolist(), strict=True)]
+
+
+def _densities(g):
+    n = int(torch.randint(1, 8, (), generator=g))
+    return *(torch.rand(2, n, generator=g) + 0.1), float(0.9 * torch.rand((), generator=g))
 
 
 EXERCISE = Exercise(
@@ -21,8 +37,9 @@ EXERCISE = Exercise(
     task=r"""
 Salimans and others (2016) train D with the target $1 - s$ on real images, and 0 on generated ones as before. At one $x$
 the loss is then $-p\,[(1-s)\log D + s \log(1-D)] - q \log(1-D)$. Find the best D as we found (9.2). For $s = 0$ it is
-(9.2). Where no generated image ever falls it is $1 - s$, so D is never quite sure.""",
-    inputs=lambda g: (torch.rand(5, generator=g) + 0.1, torch.rand(5, generator=g) + 0.1, 0.2),
+(9.2). Where no generated image ever falls it is $1 - s$, so D is never quite sure. `p` and `q` hold the densities at
+$n$ points; one of the two may be 0, and $0 \le s < 1$.""",
+    inputs=_densities,
     solution=smoothed_d,
     explanation=r"""
 Collect the terms: $-a \log D - b \log(1-D)$ with $a = (1-s)\,p$ and $b = s\,p + q$. As in (9.2) the best D is
@@ -60,11 +77,16 @@ $p$ is nearly 0 and $q$ is not, D would then reward G for samples that are far f
             lambda p, q, s: (p + s * q) / (p + q),
         ),
     ),
-    right=(lambda p, q, s: ((1 - s) * p) / ((1 - s) * p + s * p + q),),
+    right=(
+        _smoothed_by_search,
+        lambda p, q, s: ((1 - s) * p) / ((1 - s) * p + s * p + q),
+        lambda p, q, s: (1 - s) * p.numpy() / (p.numpy() + q.numpy()),
+        lambda p, q, s: [(1 - s) * a / (a + b) for a, b in zip(p.tolist(), q.tolist(), strict=True)],
+        lambda p, q, s: torch.sigmoid(((1 - s) * p.double()).log() - (s * p + q).double().log()),
+    ),
     probes={
         "no smoothing, s = 0": lambda f: f(torch.tensor([1.0, 3.0]), torch.tensor([3.0, 1.0]), 0.0),
         "where no generated image falls, q = 0": lambda f: f(torch.tensor([1.0]), torch.tensor([0.0]), 0.1),
         "where no real image falls, p = 0": lambda f: f(torch.tensor([0.0]), torch.tensor([2.0]), 0.1),
     },
-    gradient=True,
 )

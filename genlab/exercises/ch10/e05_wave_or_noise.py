@@ -69,14 +69,14 @@ def _auto_by_numpy(x, lag):
 
 
 def _series(g):
-    """A series of 3 values or more with one far from the others, and a lag from 1 on."""
+    """A rising series of 3 values or more with one far from the others, and a lag from 1 on."""
     n = int(torch.randint(3, 11, (), generator=g))
-    x = 3 + 2 * torch.randn(n, generator=g)
-    x[0] += 6
+    x = 3 + torch.arange(n) + torch.randn(n, generator=g)
+    x[-1] += 4
     return x, int(torch.randint(1, n, (), generator=g))
 
 
-_STEPS = torch.tensor([1.0, 1, -1, -1, 1, 1, -1, -1])
+_STEPS = torch.tensor([1, 1, -1, -1, 1, 1, -1, -1], dtype=torch.float32)
 
 EXERCISE = Exercise(
     number="10.5",

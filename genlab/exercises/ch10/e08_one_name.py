@@ -47,14 +47,6 @@ def _name_by_numpy(accuracy, loss_d, spread, distance):
     return np.str_(np.select([*tests, distance < 0.5], list(_NAMES.values()), "not sure"))
 
 
-def _name_from_the_last(accuracy, loss_d, spread, distance):
-    name = "healthy" if distance < 0.5 else "not sure"
-    name = "D too weak" if accuracy < 0.6 and distance > 0.7 else name
-    name = "mode collapse" if spread < 0.3 else name
-    name = "D too strong" if accuracy > 0.95 else name
-    return "flipped labels" if accuracy < 0.3 and loss_d < math.log(2) else name
-
-
 _CASES = {
     "a sure D that is always wrong": (0.02, 0.01, 0.5, 1.5),
     "a sure D that is always wrong, about samples that are all alike": (0.02, 0.01, 0.1, 1.5),
@@ -63,11 +55,8 @@ _CASES = {
     "a D that is always right, and samples near the data": (0.99, 0.05, 0.8, 0.2),
     "a coin, and samples that are all alike": (0.5, 1.39, 0.05, 1.1),
     "samples that are all alike, near the data": (0.7, 1.2, 0.1, 0.2),
-    "a coin, and samples far from the data": (0.52, 1.4, 0.9, 1.3),
     "a coin, and samples near the data": (0.5, 1.39, 0.9, 0.1),
-    "a D that tells, samples with spread, near the data": (0.7, 1.2, 0.8, 0.2),
     "a D that tells, and samples far from the data": (0.8, 1.0, 0.8, 0.9),
-    "a D that tells, and samples half-way": (0.8, 1.0, 0.8, 0.6),
     "a loss of D of 1": (0.1, 1.0, 0.8, 0.2),
     "a loss of D of log 2": (0.1, math.log(2), 0.8, 0.2),
     "a loss of D just below log 2": (0.1, 0.69314, 0.8, 0.2),
@@ -84,6 +73,11 @@ _CASES = {
     "distance exactly 0.5": (0.7, 1.2, 0.8, 0.5),
     "a distance of 0.499": (0.7, 1.2, 0.8, 0.499),
 }
+
+
+def _case(numbers):
+    return lambda f: f(*numbers)
+
 
 EXERCISE = Exercise(
     number="10.8",
@@ -149,9 +143,9 @@ be possible. A doctor who always names something is wrong more often than one wh
         Wrong(
             "twice log 2",
             "The bound on D's loss is log 2, half of what a coin pays for both batches.",
-            _named(flip_loss=2 * math.log(2)),
+            _named(flip_loss=2 * _LOG2),
         ),
     ),
-    right=(_named(), _name_by_numpy, _name_from_the_last),
-    probes={sentence: lambda f, numbers=numbers: f(*numbers) for sentence, numbers in _CASES.items()},
+    right=(_named(), _named("sfcwh"), _name_by_numpy),
+    probes={sentence: _case(numbers) for sentence, numbers in _CASES.items()},
 )

@@ -6,6 +6,7 @@
 from itertools import pairwise
 
 import torch
+from scipy import stats
 
 from genlab.exercises import Exercise, Wrong, mistake
 
@@ -24,12 +25,10 @@ def _w1_by_repeating(x, y):
 
 
 def _w1_loop(x, y):
-    grid = sorted([*x.tolist(), *y.tolist()])
     total = 0.0
-    for low, high in pairwise(grid):
-        total += abs(sum(v <= low for v in x.tolist()) / len(x) - sum(v <= low for v in y.tolist()) / len(y)) * (
-            high - low
-        )
+    for low, high in pairwise(sorted([*x.tolist(), *y.tolist()])):
+        share_x, share_y = (sum(v <= low for v in s.tolist()) / len(s) for s in (x, y))
+        total += abs(share_x - share_y) * (high - low)
     return total
 
 
@@ -42,27 +41,14 @@ def _w1_cut(x, y):
     return (x.sort().values[:k] - y.sort().values[:k]).abs().mean()
 
 
-def _w1_steps(x, y):
+def _steps(x, y):
     grid = torch.cat([x, y]).sort().values
-    return (x[:, None] <= grid).double().mean(0), (y[:, None] <= grid).double().mean(0), grid.diff()
+    return (x[:, None] <= grid).double().mean(0) - (y[:, None] <= grid).double().mean(0), grid.diff()
 
 
-@mistake(
-    "heights without widths",
-    "The differences of the step functions are added up without the gaps between the numbers. An area has both.",
-)
-def _w1_heights(x, y):
-    a, b, _ = _w1_steps(x, y)
-    return (a - b).abs().sum()
-
-
-@mistake(
-    "the square",
-    "The difference is squared. That is another distance (Cramér's); W₁ takes the absolute value.",
-)
-def _w1_squared(x, y):
-    a, b, gaps = _w1_steps(x, y)
-    return ((a - b)[:-1].square() * gaps).sum()
+def _area(rectangles):
+    """Another area made of the differences of the step functions, and of the gaps."""
+    return lambda x, y: rectangles(*_steps(x, y)).sum()
 
 
 @mistake(
@@ -75,6 +61,25 @@ def _w1_pooled(x, y):
     return ((a - b).abs()[:-1] * grid.diff()).sum()
 
 
+@mistake(
+    "the share below t",
+    "At each number of the grid the share of what lies strictly below is taken, and then held to the right of it. There "
+    "the number itself counts too.",
+)
+def _w1_below(x, y):
+    grid = torch.cat([x, y]).sort().values
+    a, b = ((v[:, None] < grid).double().mean(0) for v in (x, y))
+    return ((a - b).abs()[:-1] * grid.diff()).sum()
+
+
+def _heaps(g):
+    """Sets of any size, of which one has a number far from the others."""
+    n, m = (int(torch.randint(1, 9, (), generator=g)) for _ in range(2))
+    x, y = torch.randn(n, generator=g), 0.5 + 2 * torch.randn(m, generator=g)
+    x[-1] -= 30
+    return x, y
+
+
 EXERCISE = Exercise(
     number="11.5",
     title="Heaps of different size",
@@ -84,8 +89,9 @@ EXERCISE = Exercise(
 Sorting as in (11.2) needs sets of equal size. In general let $F_x(t)$ be the share of the numbers in `x` that are at most
 $t$, and $F_y(t)$ likewise. To the left of $t$ there is $F_x(t)$ sand but $F_y(t)$ is wanted, so the difference has to cross
 $t$. Add up over all $t$: $W_1 = \int |F_x(t) - F_y(t)|\,\mathrm dt$. Both functions are constant between neighbours in the
-pooled, sorted numbers. Equal sets have $W_1 = 0$, and a set moved by 3 has $W_1 = 3$.""",
-    inputs=lambda g: (torch.randn(7, generator=g), 0.5 + 2 * torch.randn(4, generator=g)),
+pooled, sorted numbers. Return the number $W_1$, exactly and not by a fine grid. Equal sets have $W_1 = 0$, and a set moved
+by 3 has $W_1 = 3$; a number that occurs twice counts twice.""",
+    inputs=_heaps,
     solution=w1_unequal,
     explanation=r"""
 The area between two step functions is a sum of rectangles: a height $|F_x - F_y|$ times the gap to the next number. Each
@@ -104,15 +110,45 @@ Another way repeats every number of `x` $m$ times and of `y` $n$ times, and sort
             "sets of equal mean and different spread; W₁ is not.",
             lambda x, y: (x.mean() - y.mean()).abs(),
         ),
-        _w1_heights,
-        _w1_squared,
+        Wrong(
+            "without the absolute value",
+            "What has to go left and what has to go right cancel here, and the difference of the means remains. Take the "
+            "absolute value of each rectangle.",
+            _area(lambda steps, gaps: steps[:-1] * gaps),
+        ),
+        Wrong(
+            "heights without widths",
+            "The differences of the step functions are added up without the gaps between the numbers. An area has both.",
+            _area(lambda steps, gaps: steps.abs()),
+        ),
+        Wrong(
+            "the square",
+            "The difference is squared. That is another distance (Cramér's); W₁ takes the absolute value.",
+            _area(lambda steps, gaps: steps[:-1].square() * gaps),
+        ),
+        Wrong(
+            "trapezoids",
+            "The areas are trapezoids, as if the functions rose in straight lines. They are steps: each area is a rectangle.",
+            _area(lambda steps, gaps: (steps[:-1].abs() + steps[1:].abs()) / 2 * gaps),
+        ),
         _w1_pooled,
+        _w1_below,
+        Wrong(
+            "all pairs",
+            "This is the mean distance of all pairs. The cheapest plan carries each grain to one place, and not everywhere.",
+            lambda x, y: (x[:, None] - y).abs().mean(),
+        ),
     ),
-    right=(_w1_by_repeating, _w1_loop),
+    right=(
+        _w1_by_repeating,
+        _w1_loop,
+        lambda x, y: stats.wasserstein_distance(x.numpy(), y.numpy()),
+    ),
     probes={
         "W₁ of two points": lambda f: f(torch.tensor([0.0]), torch.tensor([-2.5])),
         "W₁ of a set to itself moved by 3": lambda f: f(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([7.0, 4.0, 5.0])),
         "W₁ of sets with equal means": lambda f: f(torch.tensor([-1.0, 1.0]), torch.zeros(3)),
         "W₁ with points in both sets": lambda f: f(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1.0, 0.0])),
+        "W₁ of a set to itself": lambda f: f(torch.tensor([2.0, -1.0, 2.0]), torch.tensor([2.0, 2.0, -1.0])),
     },
 )

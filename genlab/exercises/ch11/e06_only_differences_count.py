@@ -3,7 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
+from scipy import special
 from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong, mistake
@@ -20,6 +22,19 @@ def _relativistic_by_autograd(real, fake):
     real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
     loss = -F.logsigmoid(real - fake).mean()
     return loss.detach(), *torch.autograd.grad(loss, (real, fake))
+
+
+def _relativistic_by_numpy(real, fake):
+    a = fake.numpy() - real.numpy()
+    slope = special.expit(a) / len(a)
+    return np.logaddexp(0, a).mean(), -slope, slope
+
+
+def _relativistic_by_func(real, fake):
+    def loss(real, fake):
+        return F.binary_cross_entropy_with_logits(real - fake, torch.ones_like(real))
+
+    return [loss(real, fake), *torch.func.grad(loss, argnums=(0, 1))(real, fake)]
 
 
 @mistake(
@@ -42,6 +57,18 @@ def _relativistic_average(real, fake):
     return loss, -slope, slope
 
 
+def _slopes(slope):
+    """The right loss with another slope in the generated logits, and its negative in the real ones."""
+    return lambda real, fake: (relativistic(real, fake)[0], -slope(real, fake), slope(real, fake))
+
+
+def _pairs(g):
+    """Any number of pairs; the logits of one lie far from the others."""
+    real, fake = 2 * torch.randn(2, int(torch.randint(2, 8, (), generator=g)), generator=g)
+    real[0], fake[0] = real[0] - 20, fake[0] - 19
+    return real, fake
+
+
 EXERCISE = Exercise(
     number="11.6",
     title="Only differences count",
@@ -49,9 +76,10 @@ EXERCISE = Exercise(
     minutes=10,
     task=r"""
 Give the relativistic $L_D$ of (11.13) for $n$ pairs of logits, and in closed form its slope in each real and in each
-generated logit. The slopes of a pair add up to 0: $D$ gains nothing by raising both. At logits of 1,000 and $-1{,}000$
+generated logit. Return the three in this order: a number, the $n$ derivatives of it by the real logits, and the $n$ by the
+generated ones. The slopes of a pair add up to 0: $D$ gains nothing by raising both. At logits of 1,000 and $-1{,}000$
 nothing may overflow.""",
-    inputs=lambda g: (2 * torch.randn(5, generator=g), 2 * torch.randn(5, generator=g)),
+    inputs=_pairs,
     solution=relativistic,
     explanation=r"""
 With $a = \ell(G(z)) - \ell(x)$ the term is $\operatorname{softplus}(a)$, and its derivative by $a$ is $\sigma(a)$. The
@@ -75,16 +103,22 @@ in the right order by far has a slope near 0, wherever its two logits lie.""",
         Wrong(
             "without 1/n",
             "The loss is a mean, so each slope has a factor 1/n.",
-            lambda real, fake: (relativistic(real, fake)[0], -torch.sigmoid(fake - real), torch.sigmoid(fake - real)),
+            _slopes(lambda real, fake: torch.sigmoid(fake - real)),
+        ),
+        Wrong(
+            "the sum",
+            "The loss is a sum over the pairs here, and its slopes lack a factor 1/n. (11.13) has a mean.",
+            lambda real, fake: (
+                F.softplus(fake - real).sum(),
+                -torch.sigmoid(fake - real),
+                torch.sigmoid(fake - real),
+            ),
         ),
         Wrong(
             "the signs of the slopes",
-            "The slopes have the wrong sign: raising a real logit lowers D's loss.",
-            lambda real, fake: (
-                relativistic(real, fake)[0],
-                torch.sigmoid(fake - real) / len(real),
-                -torch.sigmoid(fake - real) / len(real),
-            ),
+            "The slopes have the wrong sign, or stand in the wrong order: those of the real logits come first and are "
+            "negative, since raising a real logit lowers D's loss.",
+            _slopes(lambda real, fake: -torch.sigmoid(fake - real) / len(real)),
         ),
         _relativistic_all_pairs,
         _relativistic_average,
@@ -97,10 +131,17 @@ in the right order by far has a slope near 0, wherever its two logits lie.""",
                 torch.sigmoid(fake) / len(real),
             ),
         ),
+        Wrong(
+            "a logarithm of 0 or infinity",
+            "The loss is infinite for large differences: an exponential overflows, or a sigmoid underflows, before the "
+            "logarithm is taken. Use softplus.",
+            lambda real, fake: ((1 + (fake - real).exp()).log().mean(), *relativistic(real, fake)[1:]),
+        ),
     ),
-    right=(_relativistic_by_autograd,),
+    right=(_relativistic_by_autograd, _relativistic_by_numpy, _relativistic_by_func),
     probes={
         "loss and slopes at equal logits": lambda f: f(torch.full((2,), 3.0), torch.full((2,), 3.0)),
+        "loss and slopes of a single pair": lambda f: f(torch.tensor([0.5]), torch.tensor([-1.5])),
         "loss and slopes far out": lambda f: f(torch.tensor([1000.0, -1000.0]), torch.tensor([-1000.0, 1000.0])),
     },
 )

@@ -4,7 +4,9 @@
 # mypy: allow-untyped-defs
 
 import math
+from itertools import count
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -27,10 +29,10 @@ errors: then a test at the 5 % level finds it four times out of five. So
 
 $$ n = \Big\lceil 2\,\Big(\frac{2.8\,s}{\delta}\Big)^2 \Big\rceil . \tag{11.18} $$
 
-Write this $n$. Then the open part. Take from the study's table a pair of methods whose intervals overlap. How many seeds
+Write this $n$, a whole number. Then the open part. Take from the study's table a pair of methods whose intervals overlap. How many seeds
 would tell them apart? Now train one of them with twice the steps, or on your own idea, with three seeds
 (`stabilising.Game`), and write down what you may conclude and what not.""",
-    inputs=lambda g: (float(1 + 9 * torch.rand((), generator=g)), float(2 + 5 * torch.rand((), generator=g))),
+    inputs=lambda g: (float(1 + 9 * torch.rand((), generator=g)), float(0.5 + 5 * torch.rand((), generator=g))),
     solution=seeds_needed,
     explanation=r"""
 Set $\delta = 2.8\, s \sqrt{2/n}$ and solve for $n$; 2.8 is $1.96 + 0.84$, for 5 % error and 80 % power. Half the difference
@@ -58,6 +60,21 @@ have far fewer, many a single one.""",
             lambda sd, difference: math.floor(2 * (2.8 * sd / difference) ** 2),
         ),
         Wrong(
+            "rounded to the nearest",
+            "This rounds to the nearest whole number, which may be too small. Round up.",
+            lambda sd, difference: round(2 * (2.8 * sd / difference) ** 2),
+        ),
+        Wrong(
+            "one more than the whole part",
+            "This is the whole part plus 1. Where the formula gives a whole number, that is one run too many.",
+            lambda sd, difference: int(2 * (2.8 * sd / difference) ** 2) + 1,
+        ),
+        Wrong(
+            "not rounded",
+            "A number of runs is whole. Round up to the next one.",
+            lambda sd, difference: 2 * (2.8 * sd / difference) ** 2,
+        ),
+        Wrong(
             "upside down",
             "sd and difference are swapped: more noise would need fewer runs.",
             lambda sd, difference: math.ceil(2 * (2.8 * difference / sd) ** 2),
@@ -68,11 +85,19 @@ have far fewer, many a single one.""",
             lambda sd, difference: math.ceil(2 * (1.96 * sd / difference) ** 2),
         ),
     ),
-    right=(lambda sd, difference: -int(-2 * (2.8 * sd) ** 2 // difference**2),),
+    right=(
+        lambda sd, difference: -int(-2 * (2.8 * sd) ** 2 // difference**2),
+        lambda sd, difference: next(n for n in count(1) if difference >= 2.8 * sd * math.sqrt(2 / n)),
+        lambda sd, difference: np.ceil((2.8 * sd * np.sqrt(2) / difference) ** 2),
+        lambda sd, difference: torch.tensor(15.68 * sd**2 / difference**2).ceil(),
+    ),
     probes={
         "runs for a difference as large as the standard deviation": lambda f: f(3.0, 3.0),
         "runs for half of that": lambda f: f(3.0, 1.5),
         "runs for a difference of ten standard deviations": lambda f: f(1.0, 10.0),
+        "runs for a tenth of a standard deviation and a little less": lambda f: f(10.3, 1.0),
+        "runs where the formula gives 98": lambda f: f(10.0, 4.0),
+        "runs where the formula gives a little more than 16": lambda f: f(1.0117, 1.0),
     },
     discussion=r"""
 **For the open part.** State steps, seeds, the number of samples behind each score, and every score, not the best one. If

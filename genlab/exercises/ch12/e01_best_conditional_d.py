@@ -3,6 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong, mistake
@@ -22,11 +25,40 @@ def _conditional_by_densities(log_px, log_qx, log_py, log_ry):
     return real / (real + fake)
 
 
+@mistake(
+    "an exponential that overflows",
+    "Right for moderate values. exp of a logit of 2,000 is infinite, and ∞/∞ is not a number: use the sigmoid itself.",
+)
+def _conditional_by_odds(log_px, log_qx, log_py, log_ry):
+    odds = ((log_px + log_py) - (log_qx + log_ry)).exp()
+    return odds / (1 + odds)
+
+
 def _conditional_by_softmax(log_px, log_qx, log_py, log_ry):
     return torch.softmax(torch.stack([log_px + log_py, log_qx + log_ry], 1), 1)[:, 0]
 
 
+def _conditional_by_loop(log_px, log_qx, log_py, log_ry):
+    found = []
+    for px, qx, py, ry in zip(*(v.tolist() for v in (log_px, log_qx, log_py, log_ry)), strict=True):
+        top = max(px + py, qx + ry)
+        real, fake = math.exp(px + py - top), math.exp(qx + ry - top)
+        found.append(real / (real + fake))
+    return found
+
+
+def _conditional_in_numpy(log_px, log_qx, log_py, log_ry):
+    real, fake = log_px.numpy() + log_py.numpy(), log_qx.numpy() + log_ry.numpy()
+    return np.exp(real - np.logaddexp(real, fake))
+
+
+def _conditional_inputs(g):
+    n = int(torch.randint(1, 8, (), generator=g))
+    return tuple(torch.randn(n, generator=g) for _ in range(4))
+
+
 _DEEP = torch.tensor([-2000.0, -3000.0])
+_OFTEN, _SELDOM = torch.tensor([0.6, 0.1]).log(), torch.tensor([0.3, 0.5]).log()
 
 EXERCISE = Exercise(
     number="12.1",
@@ -37,8 +69,9 @@ EXERCISE = Exercise(
 Real pairs have labels with shares $p(y)$; generated pairs were drawn with other shares $r(y)$. Write the discriminator
 that is best against this generator, from $\log p(x|y)$, $\log q(x|y)$, $\log p(y)$ and $\log r(y)$ at each of `n` pairs.
 With $r = p$ it is (12.2), and with perfect images, $q(x|y) = p(x|y)$, it is $p(y)/(p(y) + r(y))$. It must also work for
-log-densities of −2,000, whose exponentials are 0.""",
-    inputs=lambda g: tuple(torch.randn(5, generator=g) for _ in range(4)),
+log-densities of −2,000, whose exponentials are 0, on either side or on both. One probability for each pair: shape `(n,)`,
+for one pair too.""",
+    inputs=_conditional_inputs,
     solution=conditional_d,
     explanation=r"""
 The best discriminator compares the densities of what it sees, and it sees pairs: $p(x, y) = p(x|y)\,p(y)$ and
@@ -72,10 +105,14 @@ its labels, can do nothing about it. Drawing $G$'s labels from the real batch ma
             lambda log_px, log_qx, log_py, log_ry: (log_px + log_py) - (log_qx + log_ry),
         ),
         _conditional_by_densities,
+        _conditional_by_odds,
     ),
-    right=(_conditional_by_softmax,),
+    right=(_conditional_by_softmax, _conditional_by_loop, _conditional_in_numpy),
     probes={
-        "log-densities of −2,000 and −3,000": lambda f: f(_DEEP, _DEEP + 1, torch.zeros(2), torch.zeros(2)),
+        "one pair, with perfect images": lambda f: f(torch.ones(1), torch.ones(1), _OFTEN[:1], _SELDOM[:1]),
+        "log-densities of −2,000 and −3,000": lambda f: f(_DEEP, _DEEP + 1, _OFTEN, _SELDOM),
+        "−2,000 for the real or for the generated one": lambda f: f(
+            torch.tensor([-2000.0, 0.0]), torch.tensor([0.0, -2000.0]), _OFTEN, _SELDOM
+        ),
     },
-    gradient=True,
 )

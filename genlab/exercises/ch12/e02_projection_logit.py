@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -16,21 +17,27 @@ def projection_logit(h, y, V, w, b):
 
 def _projection_by_loop(h, y, V, w, b):
     rows = []
-    for i in range(len(h)):
-        total = b
-        for j in range(h.shape[1]):
-            total = total + (V[y[i], j] + w[j]) * h[i, j]
-        rows.append(total)
-    return torch.stack(rows)
+    for features, label in zip(h.tolist(), y.tolist(), strict=True):
+        rows.append(b + sum((v + u) * x for v, u, x in zip(V[label].tolist(), w.tolist(), features, strict=True)))
+    return rows
 
 
 def _projection_one_hot(h, y, V, w, b):
     return ((F.one_hot(y, len(V)).to(h) @ V + w) * h).sum(1) + b
 
 
+def _projection_in_numpy(h, y, V, w, b):
+    all_classes = h.numpy() @ V.numpy().T
+    return all_classes[np.arange(len(y)), y.numpy()] + h.numpy() @ w.numpy() + b
+
+
 def _projection_inputs(g):
-    h, V = torch.randn(5, 3, generator=g), torch.randn(4, 3, generator=g)
-    return h, torch.randint(0, 4, (5,), generator=g), V, torch.randn(3, generator=g), torch.randn((), generator=g)
+    n, d, classes = ((5, 3, 4), (4, 2, 3), (6, 4, 2), (3, 5, 7))[int(torch.randint(4, (), generator=g))]
+    h, V, w = (torch.randn(shape, generator=g) for shape in ((n, d), (classes, d), (d,)))
+    return h, torch.randint(0, classes, (n,), generator=g), V, w, torch.randn((), generator=g).item()
+
+
+_V = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 4.0]])
 
 
 EXERCISE = Exercise(
@@ -39,8 +46,8 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=8,
     task=r"""
-Write (12.9) with $\psi(h) = \langle w, h \rangle + b$. For each image there is one logit: that of *its* label. With
-`V = 0` the label has no effect; with `h = 0` each logit is `b`.""",
+Write (12.9) with $\psi(h) = \langle w, h \rangle + b$. For each image there is one logit, that of *its* label: shape
+`(n,)`, for one image too. With `V = 0` the label has no effect; with `h = 0` each logit is `b`.""",
     inputs=_projection_inputs,
     solution=projection_logit,
     explanation=r"""
@@ -90,6 +97,10 @@ products with all classes, of which only one per example is wanted.""",
             lambda h, y, V, w, b: (V[y] * h).sum(1) + h @ w,
         ),
     ),
-    right=(_projection_by_loop, _projection_one_hot),
-    gradient=True,
+    right=(_projection_by_loop, _projection_one_hot, _projection_in_numpy),
+    probes={
+        "one image": lambda f: f(torch.tensor([[2.0, 3.0]]), torch.tensor([1]), _V, torch.tensor([1.0, -1.0]), 0.5),
+        "one feature": lambda f: f(torch.tensor([[2.0], [3.0]]), torch.tensor([2, 0]), _V[:, :1], torch.ones(1), 0.5),
+        "features that are 0": lambda f: f(torch.zeros(2, 2), torch.tensor([0, 2]), _V, torch.ones(2), -0.7),
+    },
 )

@@ -3,6 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -23,6 +26,21 @@ def _accuracy_by_counts(logits, y):
     return hit.sum(0) / asked.sum(0)
 
 
+def _accuracy_by_loop(logits, y):
+    shares = []
+    for c in range(logits.shape[1]):
+        readings = [int(row.argmax()) for row, label in zip(logits, y, strict=True) if label == c]
+        shares.append(readings.count(c) / len(readings) if readings else math.nan)
+    return shares
+
+
+def _accuracy_by_confusion(logits, y):
+    table = np.zeros((logits.shape[1], logits.shape[1]))
+    np.add.at(table, (y.numpy(), logits.numpy().argmax(1)), 1)
+    with np.errstate(invalid="ignore"):
+        return table.diagonal() / table.sum(1)
+
+
 @mistake(
     "grouped by what was read",
     "This groups by the class that was read. Asked is: of the samples that should be a c, how many are?",
@@ -41,9 +59,9 @@ def _absent_is_zero(logits, y):
 
 
 def _accuracy_inputs(g):
-    y = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])
-    logits = torch.randn(9, 4, generator=g) - torch.tensor([0.0, 0.0, 0.0, 9.0])
-    return logits + 1.0 * F.one_hot(y, 4), y
+    n, classes = ((9, 4), (7, 3), (8, 6), (12, 5))[int(torch.randint(4, (), generator=g))]
+    y = torch.randint(0, classes, (n,), generator=g)
+    return torch.randn(n, classes, generator=g) + F.one_hot(y, classes), y
 
 
 _ASKED = torch.tensor([0, 0, 1, 1, 1])
@@ -58,7 +76,8 @@ EXERCISE = Exercise(
     task=r"""
 Ninety-eight per cent of the samples were read as asked, but perhaps all failures are sevens. From the classifier's logits
 and the labels that were asked for, return the share read as asked **for each class**. A class that was never asked for
-has no share: return NaN there, not 0. If two zeros were asked for and read as 0 and 1, the share of class 0 is ½.""",
+has no share: return NaN there, not 0. If two zeros were asked for and read as 0 and 1, the share of class 0 is ½. There
+is a share for every column of the logits, shape `(classes,)`.""",
     inputs=_accuracy_inputs,
     solution=accuracy_per_class,
     explanation=r"""
@@ -91,8 +110,11 @@ another question, how far a reading can be trusted. The mean of an empty set is 
             lambda logits, y: torch.stack([logits.softmax(1)[y == c, c].mean() for c in range(logits.shape[1])]),
         ),
     ),
-    right=(_accuracy_by_counts,),
+    right=(_accuracy_by_counts, _accuracy_by_loop, _accuracy_by_confusion),
     probes={
         "two zeros read as 0 and 1, three ones read as 1, 1 and 0, no twos": lambda f: f(_READ, _ASKED),
+        "a class that was never asked for in the middle": lambda f: f(_READ, torch.tensor([0, 2, 0, 0, 2])),
+        "all three classes asked for": lambda f: f(_READ, torch.tensor([2, 1, 0, 1, 0])),
+        "one sample of two classes": lambda f: f(torch.tensor([[0.2, 0.1]]), torch.tensor([0])),
     },
 )

@@ -4,8 +4,10 @@
 # mypy: allow-untyped-defs
 
 import math
+import statistics
 
 import torch
+from scipy import stats
 
 from genlab.exercises import Exercise, Wrong, mistake
 
@@ -15,6 +17,17 @@ def truncated_normal(u, psi):
     normal = torch.distributions.Normal(0.0, 1.0)
     low, high = normal.cdf(torch.tensor([-psi, psi], dtype=u.dtype))
     return normal.icdf(low + u * (high - low))
+
+
+def _truncated_by_scipy(u, psi):
+    return stats.truncnorm.ppf(u.numpy(), -psi, psi)
+
+
+def _truncated_by_loop(u, psi):
+    normal = statistics.NormalDist()
+    low, high = normal.cdf(-psi), normal.cdf(psi)
+    numbers = [normal.inv_cdf(low + v * (high - low)) for v in u.flatten().tolist()]
+    return torch.tensor(numbers).reshape(u.shape)
 
 
 def _truncated_by_erf(u, psi):
@@ -60,6 +73,11 @@ def _half(u, psi):
     return normal.icdf(low + u * (high - low))
 
 
+def _truncated_inputs(g):
+    shape = ((4, 3), (5,), (2, 1, 3), (2, 6))[int(torch.randint(4, (), generator=g))]
+    return 0.02 + 0.96 * torch.rand(shape, generator=g), 0.3 + 2 * torch.rand((), generator=g).item()
+
+
 EXERCISE = Exercise(
     number="12.4",
     title="Truncated, not clamped",
@@ -68,8 +86,9 @@ EXERCISE = Exercise(
     task=r"""
 Write (12.11): turn uniform numbers `u` into normal numbers cut off at $\pm\psi$, without drawing anything again. At
 $u = \tfrac12$ it gives 0; as $u$ goes to 0 or 1 it reaches $-\psi$ or $\psi$; it rises strictly in between; for large
-$\psi$ it is $\Phi^{-1}(u)$. No single value comes up with positive probability.""",
-    inputs=lambda g: (0.02 + 0.96 * torch.rand(4, 3, generator=g), 0.5 + torch.rand((), generator=g).item()),
+$\psi$ it is $\Phi^{-1}(u)$. No single value comes up with positive probability. `u` may have any shape, and the result
+has the same.""",
+    inputs=_truncated_inputs,
     solution=truncated_normal,
     explanation=r"""
 $\Phi(\psi) - \Phi(-\psi)$ is the probability that a normal number lies inside. If $u$ is uniform on $(0, 1)$, then
@@ -100,10 +119,11 @@ piles the rest on the two ends: at $\psi = 1$ that is a third of all numbers. Sc
             ),
         ),
     ),
-    right=(_truncated_by_erf,),
+    right=(_truncated_by_erf, _truncated_by_scipy, _truncated_by_loop),
     probes={
         "near the ends, u = 0.001 and 0.999": lambda f: f(torch.tensor([0.001, 0.5, 0.999]), 0.7),
-        "a large threshold, psi = 4": lambda f: f(torch.tensor([0.1, 0.5, 0.8]), 4.0),
+        "a row of three": lambda f: f(torch.tensor([[0.3, 0.5, 0.9]]), 1.0),
+        "one number alone": lambda f: f(torch.tensor(0.3), 1.5),
+        "a large threshold, psi = 10": lambda f: f(torch.tensor([0.1, 0.5, 0.8]), 10.0),
     },
-    gradient=True,
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -19,9 +20,35 @@ def _steps_by_svd(A, k):
     return torch.linalg.svd(A, full_matrices=False).Vh[:k]
 
 
-def _squares(n):
-    """Outer products of rows with themselves: the sign of a direction is arbitrary."""
-    return n[..., :, None] * n[..., None, :]
+def _steps_in_numpy(A, k):
+    values, vectors = np.linalg.eigh(A.numpy().T @ A.numpy())
+    return -vectors[:, np.argsort(values)[::-1][:k]].T
+
+
+def _steps_by_power_iteration(A, k):
+    M, found = (A.T @ A).double(), []
+    for _ in range(k):
+        v = torch.linspace(1, 2, len(M)).double()
+        for _ in range(300):
+            v = F.normalize(M @ v, dim=0)
+        found.append(v)
+        M = M - (v @ M @ v) * torch.outer(v, v)
+    return found
+
+
+def _without_signs(steps):
+    """Rows whose largest coordinate is positive; of columns, which have a sign each, the absolute values."""
+    if not isinstance(steps, torch.Tensor) or steps.ndim != 2:
+        return steps
+    if len(steps) > steps.shape[1]:
+        return steps.abs()
+    return steps * steps.gather(1, steps.abs().argmax(1, keepdim=True)).sign()
+
+
+def _layer_inputs(g):
+    outputs, d, k = ((6, 3, 2), (7, 4, 3), (9, 5, 2), (5, 4, 2))[int(torch.randint(4, (), generator=g))]
+    left, right = (torch.linalg.qr(torch.randn(n, n, generator=g)).Q for n in (outputs, d))
+    return 5 * left[:, :d] * 0.5 ** torch.arange(d) @ right, k
 
 
 _LAYER = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
@@ -34,8 +61,9 @@ EXERCISE = Exercise(
     task=r"""
 A first layer computes $Az$, and $z$ is standard normal. Return the `k` unit vectors $v_1, \dots, v_k$ in the space of
 $z$ as rows, such that $\lVert A v_1 \rVert$ is largest, $\lVert A v_2 \rVert$ is largest among those perpendicular to
-$v_1$, and so on. Their signs are arbitrary and are not compared. `A` has more rows than columns, as in (12.16).""",
-    inputs=lambda g: (torch.randn(6, 3, generator=g) * torch.tensor([3.0, 1.0, 0.3]), 2),
+$v_1$, and so on. Their signs are arbitrary and are not compared. `A` has more rows than columns, as in (12.16), and `k`
+may be as large as `d`. One step is a row too: shape `(1, d)`.""",
+    inputs=_layer_inputs,
     solution=principal_steps,
     explanation=r"""
 $\lVert A v \rVert^2 = v^\top A^\top\! A\, v$ is largest, among unit vectors, at the eigenvector of $A^\top\! A$ with the
@@ -54,9 +82,29 @@ which pattern changes, not which step changes it.""",
             lambda A, k: torch.linalg.eigh(A.T @ A).eigenvectors.T[:k],
         ),
         Wrong(
+            "in ascending order",
+            "These are the right steps in reverse order: the one that changes the activation most comes first.",
+            lambda A, k: torch.linalg.eigh(A.T @ A).eigenvectors[:, -k:].T,
+        ),
+        Wrong(
+            "steps as columns",
+            "The steps are the columns here. They are wanted as rows, shape (k, d): transpose.",
+            lambda A, k: torch.linalg.svd(A, full_matrices=False).Vh[:k].T,
+        ),
+        Wrong(
             "columns for rows",
             "These are rows of the matrix whose columns are the steps. Transpose it.",
             lambda A, k: torch.linalg.svd(A, full_matrices=False).Vh.T[:k],
+        ),
+        Wrong(
+            "rows of the eigenvectors",
+            "eigh has the steps as columns, the smallest eigenvalue first. These are rows of that matrix.",
+            lambda A, k: torch.linalg.eigh(A.T @ A).eigenvectors[:k],
+        ),
+        Wrong(
+            "centred first",
+            "The mean of the rows of A was taken out. That belongs to PCA on samples; the rows of A are no samples.",
+            lambda A, k: torch.linalg.svd(A - A.mean(0), full_matrices=False).Vh[:k],
         ),
         Wrong(
             "patterns in activation space",
@@ -76,7 +124,11 @@ which pattern changes, not which step changes it.""",
             lambda A, k: F.normalize(A, dim=1)[A.norm(dim=1).argsort(descending=True)][:k],
         ),
     ),
-    right=(_steps_by_svd,),
-    probes={"a layer with one input for each activation": lambda f: _squares(f(_LAYER, 2))},
-    look=_squares,
+    right=(_steps_by_svd, _steps_in_numpy, _steps_by_power_iteration),
+    probes={
+        "a layer with one input for each activation": lambda f: _without_signs(f(_LAYER, 2)),
+        "one step": lambda f: _without_signs(f(_LAYER, 1)),
+        "all three steps": lambda f: _without_signs(f(_LAYER, 3)),
+    },
+    look=_without_signs,
 )

@@ -4,9 +4,10 @@
 # mypy: allow-untyped-defs
 
 import torch
+from scipy import linalg
 from torch.nn import functional as F
 
-from genlab.exercises import Exercise, mistake
+from genlab.exercises import Exercise, Wrong, mistake
 
 
 def conditional_direction(n, fixed):
@@ -14,6 +15,21 @@ def conditional_direction(n, fixed):
     basis, _ = torch.linalg.qr(fixed.T)  # (d, k): orthonormal columns that span the rows of fixed
     rest = n - basis @ (basis.T @ n)
     return rest / rest.norm()
+
+
+def _conditional_gram_schmidt(n, fixed):
+    unit = []
+    for m in [*fixed, n]:
+        for q in unit:
+            m = m - (m @ q) * q
+        unit.append(m / m.norm())
+    return unit[-1].tolist()
+
+
+def _conditional_null_space(n, fixed):
+    free = linalg.null_space(fixed.numpy())
+    rest = free @ (free.T @ n.numpy())
+    return rest / linalg.norm(rest)
 
 
 def _conditional_lstsq(n, fixed):
@@ -58,32 +74,25 @@ def _without_lengths(n, fixed):
 
 
 @mistake(
-    "only the first row",
-    "The result is perpendicular to the first row only. All of them are to be kept.",
+    "as if perpendicular and of length one",
+    "fixed.T @ (fixed @ n) is the part in the span only if the rows are perpendicular and of length 1. They are neither.",
 )
-def _only_the_first(n, fixed):
-    m = fixed[0]
-    rest = n - (n @ m) / (m @ m) * m
+def _as_if_orthonormal(n, fixed):
+    rest = n - fixed.T @ (fixed @ n)
     return rest / rest.norm()
 
 
-@mistake(
-    "not of length one",
-    "The direction is right, but its length is not 1: after the subtraction it is shorter than n was.",
-)
-def _rest_raw(n, fixed):
-    basis, _ = torch.linalg.qr(fixed.T)
-    return n - basis @ (basis.T @ n)
+def _part(n, fixed):
+    return torch.linalg.pinv(fixed) @ (fixed @ n)
 
 
-@mistake(
-    "the part that should go",
-    "This is the part of n inside the span, the one to take out. Return the rest.",
-)
-def _the_part_along(n, fixed):
-    basis, _ = torch.linalg.qr(fixed.T)
-    part = basis @ (basis.T @ n)
-    return part / part.norm()
+_OBLIQUE = torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+
+
+def _fixed_inputs(g):
+    k, d = ((3, 5), (2, 4), (4, 7), (2, 6))[int(torch.randint(4, (), generator=g))]
+    lengths = 0.4 + 2 * torch.rand(k, 1, generator=g)
+    return 3 * torch.randn(d, generator=g), lengths * F.normalize(torch.randn(k, d, generator=g) + 0.7, dim=1)
 
 
 EXERCISE = Exercise(
@@ -93,9 +102,10 @@ EXERCISE = Exercise(
     minutes=20,
     task=r"""
 (12.18) keeps one attribute. Now keep `k` of them: return the unit vector closest to `n` that is perpendicular to *every*
-row of `fixed`. The rows have any length and are **not** perpendicular to each other. For one row of length 1 the result
-is (12.18). If `n` is perpendicular to all of them already, it is `n` divided by its length.""",
-    inputs=lambda g: (torch.randn(5, generator=g), torch.randn(3, 5, generator=g) + 1.0),
+row of `fixed`. The rows have any length and are **not** perpendicular to each other; they are linearly independent, and
+`n` is not in their span. For one row of length 1 the result is (12.18). If `n` is perpendicular to all of them already,
+it is `n` divided by its length.""",
+    inputs=_fixed_inputs,
     solution=conditional_direction,
     explanation=r"""
 What must go is the projection of $n$ on the *span* of the rows. With an orthonormal basis $Q$ of the span, by the
@@ -111,14 +121,29 @@ what they share more than once.""",
         _one_after_another,
         _all_at_once,
         _without_lengths,
-        _only_the_first,
-        _rest_raw,
-        _the_part_along,
+        _as_if_orthonormal,
+        Wrong(
+            "only the first row",
+            "The result is perpendicular to the first row only. All of them are to be kept.",
+            lambda n, fixed: conditional_direction(n, fixed[:1]),
+        ),
+        Wrong(
+            "not of length one",
+            "The direction is right, but its length is not 1: after the subtraction it is another than n had.",
+            lambda n, fixed: n - _part(n, fixed),
+        ),
+        Wrong(
+            "the part that should go",
+            "This is the part of n inside the span, the one to take out. Return the rest.",
+            lambda n, fixed: _part(n, fixed) / _part(n, fixed).norm(),
+        ),
     ),
-    right=(_conditional_lstsq,),
+    right=(_conditional_lstsq, _conditional_gram_schmidt, _conditional_null_space),
     probes={
         "one row of length 1": lambda f: f(torch.tensor([1.0, 2.0, 2.0]), torch.tensor([[0.0, 0.0, 1.0]])),
-        "a vector that is perpendicular already": lambda f: f(torch.tensor([0.0, 0.0, 5.0]), 3 * torch.eye(3)[:2]),
+        "one row of length 2, of two numbers": lambda f: f(torch.tensor([3.0, 1.0]), torch.tensor([[0.0, 2.0]])),
+        "four rows of six numbers": lambda f: f(torch.arange(6.0), torch.eye(6)[:4] + 0.5),
+        "a vector that is perpendicular already": lambda f: f(torch.tensor([0.0, 0.0, 5.0]), _OBLIQUE),
     },
     tolerance=1e-3,
 )

@@ -6,6 +6,7 @@
 import math
 
 import torch
+from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong
 
@@ -35,25 +36,41 @@ def _step_by_rows(G, x, z, lr, shell):
     for target, start in zip(x, z, strict=True):
         v = start.detach().clone().requires_grad_(True)
         loss = ((G(v[None])[0] - target) ** 2).sum() + shell * (torch.sqrt((v**2).sum()) - len(v) ** 0.5) ** 2
-        loss.backward()
+        loss.backward(inputs=[v])
         rows.append((v - lr * v.grad).detach())
     return torch.stack(rows)
 
 
+def _step_by_sgd(G, x, z, lr, shell):
+    v = z.clone().requires_grad_(True)
+    loss = F.mse_loss(G(v), x, reduction="sum") + shell * ((v.norm(dim=1) - z.shape[1] ** 0.5) ** 2).sum()
+    (v.grad,) = torch.autograd.grad(loss, v)
+    torch.optim.SGD([v], lr=lr).step()
+    return v.detach()
+
+
+def _step_by_hand(G, x, z, lr, shell):
+    v, radius = z.clone().requires_grad_(True), z.norm(dim=1, keepdim=True)
+    (pixels,) = torch.autograd.grad(F.mse_loss(G(v), x, reduction="sum"), v)
+    return (z - lr * (pixels + 2 * shell * (1 - z.shape[1] ** 0.5 / radius) * z)).numpy()
+
+
 class _Warp(torch.nn.Module):
-    """A small smooth map with fixed weights, which must neither move nor gather gradients."""
+    """A small smooth map, whose weights must neither move nor gather gradients."""
 
     def __init__(self, weight):
         super().__init__()
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.weight = torch.nn.Parameter(weight)
 
     def forward(self, z):
         return torch.tanh(z @ self.weight.to(z))
 
 
 def _inversion_inputs(g):
-    weight = torch.randn(3, 6, generator=g)
-    return _Warp(weight), torch.rand(4, 6, generator=g), torch.randn(4, 3, generator=g), 0.05, 0.7
+    n, d, m = ((4, 3, 6), (3, 5, 2), (2, 4, 7), (5, 2, 3))[int(torch.randint(4, (), generator=g))]
+    lr, shell = 0.03 + 0.1 * torch.rand(2, generator=g)
+    z = 2 * torch.randn(n, d, generator=g)
+    return _Warp(torch.randn(d, m, generator=g)), torch.rand(n, m, generator=g), z, lr.item(), 10 * shell.item()
 
 
 def _toy(n):
@@ -121,16 +138,29 @@ than one alone. (Adam divides by the size of the gradient, which hides this mist
             ),
         ),
         Wrong(
+            "one norm for all rows",
+            "The norm runs over the whole batch. Each row has a norm of its own: dim=1.",
+            lambda G, x, z, lr, shell: _step(
+                G, x, z, lr, shell, radius=lambda z, norm: (z.norm() - math.sqrt(z.shape[1])).square() / len(z)
+            ),
+        ),
+        Wrong(
+            "still attached",
+            "The result hangs on a graph. Searches take hundreds of steps, and each would keep all before it: detach.",
+            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell).requires_grad_(True),
+        ),
+        Wrong(
             "the gradient",
             "This is the gradient. Return z after the step, z − lr · gradient.",
             lambda G, x, z, lr, shell: (z - _step(G, x, z, 1.0, shell)).detach(),
         ),
     ),
-    right=(_step_by_rows,),
+    right=(_step_by_rows, _step_by_sgd, _step_by_hand),
     probes={
         "one row alone, and the same row three times": lambda f: (f(*_toy(1), 0.1, 0.5), f(*_toy(3), 0.1, 0.5)),
         "without the shell, shell = 0": lambda f: f(*_toy(2), 0.1, 0.0),
-        "whether the result is free of a graph": lambda f: f(*_toy(1), 0.1, 0.5).requires_grad,
+        "a large shell, and a learning rate of 1": lambda f: f(*_toy(2), 1.0, 20.0),
+        "whether the result hangs on a graph": lambda f: f(*_toy(1), 0.1, 0.5).requires_grad,
     },
     discussion=r"""
 **To go on.** Invert your own handwriting: draw a digit of 28 × 28 pixels in any program, centre it as MNIST does, and
