@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 
 # How long OpenMP's threads spin before they sleep; genlab/machine.py says why.
 ifeq ($(OMP_WAIT_POLICY)$(KMP_BLOCKTIME),)
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 30000
 endif
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
 	@# JupyterLab's kernel waits as the targets below do, however JupyterLab is started.
-	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --env GOMP_SPINCOUNT 10000 >/dev/null
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --env GOMP_SPINCOUNT 30000 >/dev/null
 	@# nbgrader is here for the tests; its menus would only puzzle readers.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyter/nbgrader >/dev/null 2>&1
 	@touch $(STAMP)

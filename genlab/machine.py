@@ -21,7 +21,7 @@ from pathlib import Path
 
 # GNU's OpenMP (torch's on Linux) reads the first two; LLVM's (macOS) and Intel's (Windows) read the last two.
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
-SPINS = "10000"
+SPINS = "30000"
 
 LOOK = 0.1  # seconds between two looks at how long this program waited for a core
 CROWDED = 0.05  # part of the time waited, from which others want the cores
@@ -29,7 +29,7 @@ CALM = 10  # looks below that, after which they want them no more
 
 
 def spin_little(environ: MutableMapping[str, str]) -> None:
-    """Let OpenMP's threads spin for some tenths of a millisecond, and then sleep until their work comes.
+    """Let OpenMP's threads spin for a millisecond at most, a part of their turn on a core, and then sleep.
 
     Args:
         environ: `os.environ`, before torch is imported for the first time, or what a child process is to get.

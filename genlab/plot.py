@@ -1,8 +1,10 @@
-"""Pictures: one way to show a figure with its alt text, image grids, curves, densities, and a live view of training."""
+"""Pictures: a figure shown with its alt text, image grids, curves, densities, live views of training and of sliders."""
 
 import base64
 import io
+import math
 import os
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +15,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from genlab.text import say
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart. Real is always blue, generated always orange.
 REAL, FAKE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#666666"
@@ -171,14 +175,15 @@ def watch(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Pass a training loop through, with a progress bar, its losses, images per second and a picture now and then.
 
-    In a notebook these are widgets that vanish at the end; in a terminal a text bar; with GENLAB_LIVE=0 nothing at all.
-    Watching does not touch the random numbers of the run, as long as `picture` draws none.
+    In a notebook these are widgets; at the end they give way to a line with steps, seconds and losses, and to the last
+    picture, which stay. In a terminal it is a text bar; with GENLAB_LIVE=0 nothing at all. Watching does not touch the
+    random numbers of the run, as long as `picture` draws none.
 
     Args:
         loop: yields (step, losses), as `train` does.
         steps: number of the last step.
         batch_size: images in a step, for the rate.
-        picture: makes images (n, c, h, w) from fixed noise, every `every` seconds.
+        picture: makes images (n, c, h, w) from fixed noise, every `every` seconds and after the last step.
         every: seconds between two looks.
         low: value of a white pixel, −1 for generators with tanh.
     """
@@ -187,7 +192,7 @@ def watch(
         return
     from tqdm.auto import tqdm
 
-    view = _View() if picture is not None and in_notebook() else None
+    view = _View(steps) if in_notebook() else None
     last = -every
     try:
         with tqdm(total=steps, leave=False, dynamic_ncols=True) as bar:
@@ -196,7 +201,9 @@ def watch(
                     bar.update(step - 1)  # a resumed run
                     bar.unpause()
                 bar.update(1)
-                if time.monotonic() - last > every:
+                if view is not None:
+                    view.seen = [*view.seen[:1], (step, losses)]
+                if time.monotonic() - last > every or step == steps:
                     last = time.monotonic()
                     rate = bar.format_dict["rate"]
                     shown = {name: f"{value:.3f}" for name, value in losses.items()}
@@ -207,6 +214,42 @@ def watch(
     finally:  # also when the caller breaks off
         if view is not None:
             view.close()
+
+
+def explore(draw: Callable[..., Figure], *controls: Any) -> None:
+    """Show widgets with a picture below them: draw(value, …), drawn anew whenever one of them is moved.
+
+    What `draw` raises is written into the picture, where the reader looks, and raised as well.
+
+    Args:
+        draw: makes the figure from the widgets' values, in their order.
+        controls: widgets of ipywidgets that have a value.
+    """
+    import ipywidgets
+    from IPython.display import display
+
+    picture = ipywidgets.Image(format="png", layout={"align_self": "flex-start"})
+
+    def redraw(change: Any = None) -> None:
+        try:
+            picture.value = png(draw(*(control.value for control in controls)))
+        except Exception as error:
+            plt.close("all")  # what was half drawn would appear below the reader's next cell
+            picture.value = png(_words(f"This picture could not be drawn.\n\n{type(error).__name__}: {error}"))
+            raise
+
+    redraw()
+    for control in controls:
+        control.observe(redraw, "value")
+    display(ipywidgets.VBox([*controls, picture]))
+
+
+def _words(text: str) -> Figure:
+    fig, ax = figure(width=8, height=2)
+    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, 90) or [""]]
+    ax.text(0, 1, "\n".join(lines[:9]), va="top", color=FAKE, parse_math=False)
+    ax.axis("off")
+    return fig
 
 
 def in_notebook() -> bool:
@@ -220,19 +263,34 @@ def in_notebook() -> bool:
 
 
 class _View:
-    """A picture in a notebook that is redrawn in place."""
+    """A picture in a notebook that is redrawn in place, and what stays of it and of the losses."""
 
-    def __init__(self) -> None:
-        import ipywidgets
-        from IPython.display import display
-
-        self.widget = ipywidgets.Image(format="png", width=420)
-        display(self.widget)
+    def __init__(self, steps: int) -> None:
+        self.steps, self.start = steps, time.monotonic()
+        self.seen: list[tuple[int, dict[str, float]]] = []
+        self.widget: Any = None
 
     def update(self, picture: np.ndarray) -> None:
         buffer = io.BytesIO()
         plt.imsave(buffer, np.asarray(picture), cmap="gray_r", vmin=0, vmax=1, format="png")
+        if self.widget is None:
+            import ipywidgets
+            from IPython.display import display
+
+            self.widget = ipywidgets.Image(format="png", width=420)
+            display(self.widget)
         self.widget.value = buffer.getvalue()
 
     def close(self) -> None:
-        self.widget.close()
+        if self.seen:
+            (_, first), (step, last) = self.seen[0], self.seen[-1]
+            losses = [f"{name} {first.get(name, math.nan):.4g} → {value:.4g}" for name, value in last.items()]
+            seconds = f"{time.monotonic() - self.start:.1f} s"
+            say(" · ".join([f"{step:,} of {self.steps:,} steps in {seconds}", *losses]))
+        if self.widget is not None:
+            from IPython.display import display
+
+            self.widget.close()
+            content = base64.b64encode(self.widget.value).decode()
+            text = "The last picture of the training"
+            display({"image/png": content, "text/plain": text}, metadata={"image/png": {"width": 420}}, raw=True)

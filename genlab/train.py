@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from genlab import machine
 from genlab.data import Batch, stream
 
 # ------------------------------------------------------------------------------------------------- settings of a run
@@ -190,6 +191,7 @@ def train(
         _check_accelerator(accelerator)
     for player in players:
         _check_rates(player, anew=start == 0 < steps)
+    machine.share_cores()
     return _loop(list(players), stream(batches), steps, accelerator, start)
 
 

@@ -12,7 +12,10 @@ os.environ |= {"GENLAB_LIVE": "0", "GENLAB_PROFILE": "quick", "MPLBACKEND": "agg
 from jaxtyping import install_import_hook
 
 # The annotations of these modules are executed, so that a silent (n, 1) - (n,) broadcast is an error.
-install_import_hook(["genlab.densities", "genlab.gan", "genlab.linear", "genlab.metrics", "genlab.vae", "genlab.vq"], "beartype.beartype")
+install_import_hook(
+    ["genlab.densities", "genlab.gan", "genlab.linear", "genlab.metrics", "genlab.vae", "genlab.vq"],
+    "beartype.beartype",
+)
 
 import torch
 

@@ -138,7 +138,7 @@ def test_a_check_that_looks_away_is_told_which_changes_it_accepts(
 
 def test_numbers_that_do_not_follow_each_other_are_named(chapter: Path) -> None:
     for name in ("e02_a.py", "e02_b.py", "e04_c.py"):
-        (chapter / name).write_text("")
+        (chapter / name).write_text("", encoding="utf-8")
     assert "numbers that two files have: 2" in missing(chapter)[0]
     (chapter / "e02_b.py").unlink()
     assert "numbers that no file has: 3" in missing(chapter)[0]
@@ -156,9 +156,9 @@ def test_the_notebook_must_show_it_once(chapter: Path) -> None:
     assert "there is no notebook" in missing(chapter)[0]
     notebook(chapter.parent, "pass")
     assert "is followed by another stub" in missing(chapter)[0]
-    content = json.loads((chapter.parent / "05_a.ipynb").read_text())
+    content = json.loads((chapter.parent / "05_a.ipynb").read_text(encoding="utf-8"))
     content["cells"].pop(1)
-    (chapter.parent / "05_a.ipynb").write_text(json.dumps(content))
+    (chapter.parent / "05_a.ipynb").write_text(json.dumps(content), encoding="utf-8")
     assert 'shows it 0 times: show it once, by a cell exercise("05.1")' in missing(chapter)[0]
     *_, last = findings(chapter / GOOD.name, chapter / "none")
     assert last.good is None and "in the project's folder" in last.text
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(chapter: Path, ki
 
 
 def test_a_file_without_an_exercise_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "e01_a.py").write_text("EXERCISES = []")
+    (tmp_path / "e01_a.py").write_text("EXERCISES = []", encoding="utf-8")
     with pytest.raises(ValueError, match=r"has no EXERCISE; end it with"):
         load(tmp_path / "e01_a.py")
 
@@ -228,7 +228,7 @@ print(*mine())
 shelf.of("A1")
 print({n.split(".")[2] for n in mine()} == {"ch05", "cha1"})
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout == "0\ngenlab.exercises.ch05 genlab.exercises.ch05.e01_kl_term\nTrue\n"
 
 

@@ -186,7 +186,7 @@ def test_ratios_of_a_busy_machine_are_medians_of_paired_rounds(monkeypatch: pyte
 
 def test_a_busy_process_is_busy_on_every_core_and_ends_with_its_pipe() -> None:
     command = [sys.executable, "-m", "genlab.tools.busy", "burn"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
         assert child.stdin and child.stdout and child.stdout.readline() == "ready\n"
         threads = psutil.Process(child.pid).num_threads()
         child.stdin.close()

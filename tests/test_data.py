@@ -177,7 +177,7 @@ def test_digits_without_a_writable_cache(
     folder: Path, split: Split, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], obstacle: str
 ) -> None:
     if obstacle == "file in the way":
-        folder.write_text("not a folder")
+        folder.write_text("not a folder", encoding="utf-8")
     elif obstacle == "folder in the way":
         (folder / "digits.gz" / "occupied").mkdir(parents=True)
     elif obstacle == "full disk":

@@ -8,6 +8,7 @@ import fractions
 import signal
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import sympy
 import torch
 from torch import nn
 
-from genlab.exercises import Exercise, Wrong, show
+from genlab.exercises import Exercise, Wrong, engine, show
 from genlab.exercises.engine import RIGHT, UNTOUCHED, WRONG, judge
 from tests.small import BOTH, KL, PAIR, PROBED, ROWS, SMOOTH, TOTAL, WORD, both, by, ends, matrices, raising, rows, task
 
@@ -46,6 +47,17 @@ def test_a_named_mistake_that_leaves_its_arguments_alone_is_not_an_answer_that_c
 
 
 # ------------------------------------------------------------------------------------------- right in other forms
+
+
+word = WORD.solution
+
+
+class Agreeing(torch.Tensor):
+    """Says yes to whatever torch asks."""
+
+    @classmethod
+    def __torch_function__(cls, *arguments: Any, **options: Any) -> Any:
+        return True
 
 
 class Kind(str, enum.Enum):
@@ -80,6 +92,11 @@ RIGHT_FORMS: dict[str, tuple[Exercise, Callable[..., Any]]] = {
         lambda x: [x.sum(), np.str_(ends(x)[1]), x.numpy()[0, 0] > 0],
     ),
     "truth values as numbers": (task(lambda x: x > 0, matrices), lambda x: (x > 0).int()),
+    "a text in an array without dimensions": (WORD, lambda x: np.select([len(x) > 3], ["row"], "column")),
+    "a text among objects": (WORD, lambda x: np.array(WORD.solution(x), dtype=object)),
+    "texts in an array": (task(lambda x: [WORD.solution(x), "end"], matrices), lambda x: np.array([word(x), "end"])),
+    "a truth value in an array": (task(lambda x: bool(x[0, 0] > 0), matrices), lambda x: np.array(bool(x[0, 0] > 0))),
+    "tensors of another class": (SMOOTH, lambda x: x.sum(1).as_subclass(Agreeing)),
     "two precisions in a list": (ROWS, lambda x: [r.sum() if i else r.double().sum() for i, r in enumerate(x)]),
 }
 
@@ -96,6 +113,12 @@ def broken(value: Any) -> Any:
     """The same form with another content."""
     if isinstance(value, list | tuple):
         return type(value)(map(broken, value))
+    if isinstance(value, Agreeing):
+        return torch.zeros(2).as_subclass(Agreeing)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "UO" and (not value.ndim or isinstance(value[0], str)):
+        return np.array("!")
+    if isinstance(value, np.ndarray) and value.dtype.kind == "b":
+        return ~value
     if isinstance(value, str):
         return value + "!"
     if isinstance(value, bool | np.bool_) or (isinstance(value, torch.Tensor) and not value.is_floating_point()):
@@ -151,8 +174,67 @@ class Silent(Exception):
         raise ValueError
 
 
+class Leaving(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+class Untraced(Exception):
+    @property
+    def __traceback__(self) -> Any:
+        raise ValueError
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:
+        raise ValueError
+
+
+class Someone(metaclass=Nameless):
+    pass
+
+
+class Masked:
+    """Fails when it is asked for its type."""
+
+    @property
+    def __class__(self) -> Any:
+        raise ValueError
+
+
+class Posing:
+    __class__ = torch.Tensor
+
+
+class Quitting:
+    def __float__(self) -> float:
+        raise SystemExit
+
+
+class Endless(list):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        raise ValueError
+
+
 class Plain(BaseException):
     pass
+
+
+def circle() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def branches(depth: int = 60) -> list[Any]:
+    return [branch := branches(depth - 1), branch] if depth else [1.0]
+
+
+def escaped() -> torch.Tensor:
+    found: list[torch.Tensor] = []
+    torch.vmap(lambda row: (found.append(row), row.sum())[1])(torch.ones(2, 3))
+    return found[0]
 
 
 ODD: dict[str, tuple[Callable[..., Any], str]] = {
@@ -170,6 +252,22 @@ ODD: dict[str, tuple[Callable[..., Any], str]] = {
     "itself": (lambda x: builtins, "module"),
     "an iterator": (lambda x: map(float, x.sum(1)), "map"),
     "recursion": (lambda x: deep(x), "RecursionError"),
+    "an error that ends the program when it is shown": (raising(Leaving()), "Leaving: its text cannot be shown"),
+    "an error without a trace": (raising(Untraced()), "Untraced, raised by: raise error"),
+    "half a character": (raising(ValueError("\ud800")), "ValueError: ?"),
+    "no name": (lambda x: Someone(), "Someone <"),
+    "no type": (lambda x: Masked(), "a Masked that cannot be shown"),
+    "another type than it says": (lambda x: Posing(), "Posing <"),
+    "no number": (lambda x: Quitting(), "Quitting <"),
+    "a list that cannot be read": (lambda x: Endless([1, 2]), "(int 1; int 2)"),
+    "a list in itself": (lambda x: circle(), "(((((…)))))"),
+    "the same list again and again": (lambda x: branches(), "…"),
+    "a list too long": (lambda x: [1.0] * 10**6, "…"),
+    "texts too many": (lambda x: ["a"] * 10**5, "str 'a'; …)"),
+    "a tensor too large": (lambda x: torch.zeros(1).expand(10**6, 10**6), "shape (1000000, 1000000): 0, "),
+    "an array too large": (lambda x: np.broadcast_to(0.0, (10**6, 10**6)), "shape (1000000, 1000000): 0, "),
+    "a sparse tensor too large": (lambda x: torch.eye(2).to_sparse().sparse_resize_((10**6, 10**6), 2, 0), "too large"),
+    "a tensor of a vmap that has ended": (lambda x: escaped(), "a Tensor that cannot be shown"),
 }
 
 
@@ -185,7 +283,9 @@ def test_an_odd_answer_is_told_what_came(name: str) -> None:
         for exercise in (ROWS, SMOOTH, BOTH, WORD, PROBED):
             verdict = judge(exercise, answer)
             assert verdict.state == WRONG and show.card(verdict), show.told(verdict)
-            assert came in verdict.came
+            assert came in verdict.came and len(verdict.came) < 600
+            assert ("raised this error" in verdict.meaning) is ("raised by" in verdict.came or "Error" in verdict.came)
+            show.told(verdict).encode()
 
 
 def test_the_line_that_is_shown_is_the_answers_own() -> None:
@@ -195,6 +295,15 @@ def test_the_line_that_is_shown_is_the_answers_own() -> None:
     exercise = task(lambda D, x: x, lambda g: (double, torch.ones(2)))
     assert judge(exercise, lambda D, x: D(x)).came.startswith("ValueError: wants rows, raised by: ")
     assert "{}['missing']" in judge(ROWS, lambda x: {}["missing"]).came.replace('"', "'")
+
+
+def test_a_long_line_is_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "answer.py"
+    space: dict[str, Any] = {}
+    path.write_text(f"def answer(x):\n    return x.missing  # {'so it goes ' * 99}\n", encoding="utf-8")
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), space)
+    came = judge(ROWS, space["answer"]).came
+    assert "raised by: return x.missing  # so it".replace("  ", " ") in came and came.endswith("…") and len(came) < 300
 
 
 def test_an_interrupt_by_the_reader_passes_through() -> None:
@@ -222,3 +331,25 @@ def test_an_exercise_that_is_not_whole_is_refused() -> None:
     for name, value in (("number", "5.1"), ("difficulty", 4), ("hints", ("a", "b")), ("wrong", ())):
         with pytest.raises(ValueError, match=r"must look like|needs a difficulty"):
             Exercise(**fields | {name: value})
+
+
+def test_a_callable_that_fails_when_it_is_asked_is_called_all_the_same() -> None:
+    class Shy:
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(1)
+
+        def __getattr__(self, name: str) -> Any:
+            raise ValueError(name)
+
+    for exercise in (ROWS, SMOOTH, PROBED):
+        assert judge(exercise, Shy()).state == RIGHT
+
+
+def test_what_a_result_does_when_it_is_looked_at_counts_as_the_answers_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def __repr__(self) -> str:
+            while True:
+                pass
+
+    monkeypatch.setattr(engine, "LIMIT", 0.2)
+    assert judge(ROWS, lambda x: Slow()).came == "stopped after 0.2 s"

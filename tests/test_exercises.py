@@ -180,7 +180,7 @@ def test_an_untouched_stub_leaves_no_trace(kept: Path) -> None:
 
 def test_a_log_that_a_crash_has_cut_is_read_and_continued(kept: Path) -> None:
     exercises.check("05.1", KL.solution)
-    with kept.open("a") as file:
+    with kept.open("a", encoding="utf-8") as file:
         file.write('{"time": "2026-01-01T00:00:00+00:00", "exerc')
     assert log.states()["05.1"].solved
     exercises.check("00.1", shelf.find("00.1").solution)
@@ -208,7 +208,7 @@ def test_writers_that_are_killed_lose_nothing_that_was_said(kept: Path) -> None:
 def test_a_disk_that_cannot_be_written_is_said_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("GENLAB_PROGRESS", str(tmp_path / "file" / "progress.jsonl"))
     exercises.check("05.1", KL.solution)
     said = capsys.readouterr()
@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_be_written_is_said_and_stops_nothing(
 def test_the_export_holds_every_exercise(tmp_path: Path) -> None:
     exercises.check("05.1", KL.solution)
     log.export(tmp_path / "me.json", name="Ada")
-    content = json.loads((tmp_path / "me.json").read_text())
+    content = json.loads((tmp_path / "me.json").read_text(encoding="utf-8"))
     assert content["name"] == "Ada" and len(content["exercises"]) == len(EVERY)
     (mine,) = [row for row in content["exercises"] if row["exercise"] == "05.1"]
     assert mine["solved"] and mine["right"] == 1 and list(tmp_path.glob("*.partial")) == []
@@ -232,7 +232,7 @@ def test_the_command_line_shows_resets_and_exports(
     cli.main(["progress"])
     assert f"in all  1 of {len(EVERY)}" in capsys.readouterr().out
     cli.main(["progress", "--export", str(tmp_path / "me.json"), "--name", "Ada"])
-    assert json.loads((tmp_path / "me.json").read_text())["name"] == "Ada"
+    assert json.loads((tmp_path / "me.json").read_text(encoding="utf-8"))["name"] == "Ada"
     cli.main(["progress", "--reset", "05"])
     assert f"in all  0 of {len(EVERY)}" in capsys.readouterr().out
     for wrong in (["--reset", "05.99"], ["--export", str(tmp_path / "no" / "me.json")]):

@@ -53,7 +53,7 @@ def test_to_set_it_imports_no_torch() -> None:
     code = (
         "import os, sys; from genlab.machine import spin_little; spin_little(os.environ); print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "False"
 
 
@@ -65,7 +65,9 @@ def test_the_openmp_that_torch_loads_reads_the_setting() -> None:
         "print([line.split()[-1] for line in open('/proc/self/maps') if 'libgomp' in line][0])"
     )
     environ = {k: v for k, v in os.environ.items() if k not in machine.WAITING} | {"OMP_DISPLAY_ENV": "verbose"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ, encoding="utf-8"
+    )
     assert Path(done.stdout.strip()).parent.name in ("lib", "torch.libs")
     assert f"GOMP_SPINCOUNT = '{machine.SPINS}'" in done.stderr
 
@@ -77,7 +79,9 @@ def alone(code: str, **environ: str) -> list[str]:
     """What a new process prints, line by line, with two threads."""
     given = {k: v for k, v in os.environ.items() if k not in machine.WAITING} | {"OMP_NUM_THREADS": "2"} | environ
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=given).stdout.splitlines()
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=given, encoding="utf-8"
+    ).stdout.splitlines()
 
 
 TEAMS = """
@@ -217,7 +221,7 @@ def test_make_passes_it_on_unless_the_user_chose(given: dict[str, str], seen: st
     shown.write_text(f"include {ROOT}/Makefile\nshow:\n\t@echo $${{GOMP_SPINCOUNT:-none}}\n", encoding="utf-8")
     environ = {k: v for k, v in os.environ.items() if k not in machine.WAITING and not k.startswith("MAKE")} | given
     command = ["make", "-s", "-C", str(ROOT), "-o", ".venv/.installed", "-f", str(shown), "show"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, encoding="utf-8")
     assert done.stdout.strip() == seen
 
 

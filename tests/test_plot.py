@@ -284,8 +284,11 @@ def test_breaking_off_closes_the_training_loop(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("broken_off", [False, True])
-def test_in_a_notebook_the_picture_is_redrawn_and_vanishes(
-    broken_off: bool, monkeypatch: pytest.MonkeyPatch, shown: list[tuple[Any, dict[str, Any]]]
+def test_in_a_notebook_the_picture_is_redrawn_and_the_last_one_stays_with_time_and_losses(
+    broken_off: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: list[tuple[Any, dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GENLAB_LIVE", "1")
     monkeypatch.setattr(plot, "in_notebook", lambda: True)
@@ -304,6 +307,74 @@ def test_in_a_notebook_the_picture_is_redrawn_and_vanishes(
             break
     assert seen == expected[: len(seen)] and len(seen) == (3 if broken_off else 5)
     assert closed == [shown[0][0]]
+    (left, options) = shown[1]
+    assert len(shown) == 2 and base64.b64decode(left["image/png"]) == shown[0][0].value and options["raw"]
+    line = capsys.readouterr().out
+    assert line.startswith(f"{len(seen)} of 5 steps in ") and line.count("\n") == 1
+    assert f" · G {seen[0][1]['G']:.4g} → {seen[-1][1]['G']:.4g} · D 0.5 → 0.5\n" in line
+
+
+def test_the_last_step_has_its_picture_though_the_one_before_was_just_drawn(
+    monkeypatch: pytest.MonkeyPatch, shown: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    monkeypatch.setenv("GENLAB_LIVE", "1")
+    monkeypatch.setattr(plot, "in_notebook", lambda: True)
+    drawn = []
+
+    def counted() -> Tensor:
+        drawn.append(picture())
+        return drawn[-1]
+
+    for step, _ in plot.watch(steps(1, 5), 5, picture=counted, every=99, low=-1.0):
+        assert len(drawn) == (2 if step == 5 else 1)
+
+
+# -------------------------------------------------------------------------------------------------------------- explore
+
+
+@pytest.fixture
+def slider(shown: list[tuple[Any, dict[str, Any]]]) -> ipywidgets.FloatSlider:
+    """Of a live figure that fails at 2 and below."""
+    slider = ipywidgets.FloatSlider(3.0, min=0, max=6)
+
+    def draw(value: float) -> plt.Figure:
+        fig, ax = plot.figure()
+        if value <= 2:
+            raise ZeroDivisionError(f"no $x of {value}")
+        ax.plot([0, value])
+        return fig
+
+    plot.explore(draw, slider)
+    return slider
+
+
+def test_a_live_figure_is_drawn_at_once_and_whenever_a_slider_moves(
+    slider: ipywidgets.FloatSlider, shown: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    ((box, _),) = shown
+    control, image = box.children
+    assert control is slider
+    first = image.value
+    slider.value = 5.0
+    second = image.value
+    slider.value = 3.0
+    assert first != second and image.value == first and plt.get_fignums() == []
+
+
+def test_an_error_appears_in_the_live_figure_and_goes_with_the_next_good_value(
+    slider: ipywidgets.FloatSlider, shown: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    image = shown[0][0].children[1]
+    good = image.value
+    with pytest.raises(ZeroDivisionError):
+        slider.value = 1.0
+    first_error = image.value
+    with pytest.raises(ZeroDivisionError):
+        slider.value = 2.0
+    assert len({good, first_error, image.value}) == 3  # the words say what was wrong
+    assert plt.get_fignums() == []
+    slider.value = 3.0
+    assert image.value == good
 
 
 def test_a_test_is_not_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

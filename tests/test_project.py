@@ -87,7 +87,7 @@ def test_the_conda_environment_installs_the_same_list_through_pip() -> None:
 
 
 def test_the_make_targets_use_the_constraints_and_ci_calls_them() -> None:
-    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
+    makefile, ci = (ROOT / "Makefile").read_text(encoding="utf-8"), (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert '-c constraints.txt -e ".[all]"' in makefile
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert targets >= {"book", "serve", "lab", "test", "notebooks", "lint", "clean"}
@@ -101,7 +101,7 @@ def test_importing_the_package_costs_next_to_nothing_beyond_torch(module: str) -
     program = (
         f"import torch, sys; before = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, encoding="utf-8")
     heavy = {
         "torchvision",
         "matplotlib",
@@ -125,7 +125,7 @@ def test_nothing_reaches_the_network_on_import() -> None:
         "for name in genlab._MODULES: getattr(genlab, name)\n"
         "print('ok')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout == "ok\n"
 
 

@@ -2,19 +2,22 @@
 
 import builtins
 import contextlib
+import gc
 import io
+import os
 import random
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from genlab.exercises import Wrong, engine, shelf
+from genlab.exercises import Wrong, authoring, engine, shelf
 from genlab.exercises.engine import RIGHT, WRONG, judge
 from tests.small import KL, NETWORK, PROBED, ROWS, SMOOTH, Net, matrices, network, rows, task
 
@@ -158,8 +161,29 @@ def meddlesome(x: torch.Tensor) -> torch.Tensor:
     warnings.simplefilter("error")
     sys.stdout = io.StringIO()
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.chdir(os.sep)
+    os.environ["GENLAB_TRACE"] = os.environ.pop("HOME", "")
+    sys.path.append("nowhere")
+    sys.modules["json"] = None  # type: ignore[assignment]
+    sys.setprofile(lambda *_: None)
+    sys.displayhook = sys.excepthook = print  # type: ignore[assignment]
+    gc.disable()
+    torch.set_printoptions(precision=1)
+    np.set_printoptions(precision=1)
+    torch.set_float32_matmul_precision("medium")
     torch.set_default_device("meta")
-    return x.sum(1)
+    result = x.to("cpu").sum(1)
+    sys.setrecursionlimit(depth() + 9)
+    return result
+
+
+def depth() -> int:
+    """How many calls are under way."""
+    frame, n = sys._getframe(), 0
+    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+        n += 1
+    return n
 
 
 def state() -> list[Any]:
@@ -179,6 +203,10 @@ def state() -> list[Any]:
         list(warnings.filters),
         (sys.stdout, sys.stderr, sys.gettrace()),
         signal.getsignal(signal.SIGALRM),
+        signal.getsignal(signal.SIGINT),
+        (os.getcwd(), dict(os.environ), list(sys.path), dict(sys.modules)),
+        (sys.getprofile(), sys.displayhook, sys.excepthook, sys.getrecursionlimit(), gc.isenabled()),
+        (dict(vars(torch._tensor_str.PRINT_OPTS)), str(np.get_printoptions()), torch.get_float32_matmul_precision()),
     ]
 
 
@@ -243,3 +271,115 @@ def test_an_answers_prints_come_once(capsys: pytest.CaptureFixture[str]) -> None
     assert judge(SMOOTH, talking).state == RIGHT
     said = capsys.readouterr()
     assert said.out.count("shape") == said.err.count("aside") == 1
+
+
+NEEDED = ("isinstance", "len", "getattr", "setattr", "vars", "next", "dict", "type", "issubclass", "hasattr", "super")
+
+
+def test_an_answer_that_replaces_what_python_itself_needs_replaces_it_for_itself_alone() -> None:
+    names = vars(builtins)
+    before = dict(names)
+
+    def ruinous(x: torch.Tensor) -> torch.Tensor:
+        result = x.sum(1)
+        for name in NEEDED:
+            names[name] = lambda *a, **k: True
+        del names["print"]
+        return result
+
+    for exercise in (SMOOTH, PROBED):
+        try:
+            state = judge(exercise, ruinous).state
+            found = dict(names)
+        finally:
+            names.update(before)
+        assert state == RIGHT and {name: found.get(name) for name in before} == before
+
+
+def test_a_folder_that_was_deleted_keeps_nothing_else_from_being_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def ruinous(x: torch.Tensor) -> torch.Tensor:
+        os.chdir(tmp_path)
+        with contextlib.suppress(OSError):
+            os.rmdir(tmp_path / "here")
+        torch.set_default_dtype(torch.float64)
+        np.seterr(all="raise")
+        sys.path.append("nowhere")
+        return x.sum(1)
+
+    settings = np.geterr(), list(sys.path)
+    assert judge(ROWS, ruinous).state == RIGHT
+    assert torch.get_default_dtype() == torch.float32 and (np.geterr(), list(sys.path)) == settings
+
+
+def test_files_of_exercises_are_loaded_under_torchs_own_settings(tmp_path: Path) -> None:
+    path = tmp_path / "e01_constant.py"
+    end = "CONSTANT = torch.ones(2, requires_grad=True) * 2\nrandom.seed(3)\n"
+    source = (
+        shelf.file("05.1").read_text(encoding="utf-8").replace("\nimport torch\n", "\nimport random\n\nimport torch\n")
+    )
+    path.write_text(f"{source}\n{end}EXERCISE.inputs.__globals__['HELD'] = CONSTANT\n", encoding="utf-8")
+    module = shelf.find("11.4").solution.__module__
+    shelf._load.cache_clear()
+    del sys.modules[module]
+    drawn = random.getstate()
+    with default(torch.float64), torch.no_grad():
+        held = authoring.load(path).inputs.__globals__["HELD"]
+        assert judge(shelf.find("11.4"), shelf.find("11.4").solution).state == RIGHT
+        assert torch.get_default_dtype() == torch.float64 and not torch.is_grad_enabled()
+    torch.set_default_device("meta")
+    try:
+        elsewhere = authoring.load(path).inputs.__globals__["HELD"]
+    finally:
+        torch.set_default_device(None)
+    for constant in (held, elsewhere):
+        assert (constant.dtype, constant.device.type, constant.requires_grad) == (torch.float32, "cpu", True)
+    assert random.getstate() == drawn
+
+
+RUINS: dict[str, Callable[[Any], Any]] = {
+    "a part deleted": lambda net: delattr(net, "layer"),
+    "a part replaced": lambda net: setattr(net, "layer", torch.nn.Linear(9, 1)),
+    "weights replaced": lambda net: setattr(net.layer, "weight", torch.nn.Parameter(torch.zeros(1, 9))),
+    "all attributes deleted": lambda net: vars(net).clear(),
+    "weights unknown": lambda net: vars(net).pop("_parameters"),
+    "the mode deleted": lambda net: vars(net).pop("training"),
+    "another norm": lambda net: torch.nn.utils.parametrizations.spectral_norm(net.layer),
+    "another forward": lambda net: setattr(net, "forward", lambda x: x.sum(1)),
+    "another precision": lambda net: net.double(),
+    "another weight": lambda net: net.register_parameter("scale", torch.nn.Parameter(torch.ones(2))),
+    "a hook": lambda net: net.layer.register_forward_hook(lambda m, i, o: 2 * o),
+    "another class": lambda net: setattr(net, "__class__", torch.nn.Linear),
+}
+
+
+@pytest.mark.parametrize("name", RUINS)
+def test_a_network_that_a_test_keeps_is_put_back_whatever_an_answer_does_to_it(name: str) -> None:
+    before, ones = NET(torch.ones(2, 9)).detach(), torch.ones(2, 9)
+    exercise = task(NETWORK.solution, network, probes={"a constant": lambda f: f(NET, ones)})
+
+    def ruinous(net: Net, x: torch.Tensor) -> torch.Tensor:
+        result = net(x).detach()
+        RUINS[name](net)
+        return result
+
+    told = judge(exercise, ruinous)
+    assert told.state == (RIGHT if name in ("a hook", "another class") else WRONG)
+    assert told.state == RIGHT or "changed net" in told.meaning
+    assert type(NET) is Net and torch.equal(NET(ones), before) and NET.training and len(list(NET.parameters())) == 2
+    assert judge(exercise, exercise.solution).state == RIGHT
+
+
+def test_a_set_that_changed_has_changed() -> None:
+    held = {torch.ones(2), torch.zeros(2)}
+    exercise = task(lambda s: len(s), lambda g: (held,), probes={"kept": lambda f: f(Keeper.held)})
+    assert judge(exercise, lambda s: (len(s), s.clear())[0]).came == "changed: s"
+    assert judge(exercise, len).state == RIGHT
+
+
+class Keeper:
+    held = frozenset((1, 2))

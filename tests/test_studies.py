@@ -68,7 +68,9 @@ def test_a_run_with_other_settings_is_another_run(tmp_path: Path, monkeypatch: p
     toy(monkeypatch, changed, made)
     studies.make("toy", folder=tmp_path, say=lambda line: None)
     assert made[4:] == changed[:1]
-    assert len(json.loads((tmp_path / "toy.json").read_text())["runs"]) == 4  # what is asked no more is gone
+    assert (
+        len(json.loads((tmp_path / "toy.json").read_text(encoding="utf-8"))["runs"]) == 4
+    )  # what is asked no more is gone
 
 
 def test_a_process_of_its_own_gets_the_numbers_that_this_one_gets(
@@ -78,7 +80,7 @@ def test_a_process_of_its_own_gets_the_numbers_that_this_one_gets(
     whole = studies.study("failures")
     monkeypatch.setattr(studies, "study", lambda name: whole._replace(runs=whole.runs[:1]))
     studies.make("failures", folder=tmp_path, say=lambda line: None)
-    (entry,) = json.loads((tmp_path / "failures.json").read_text())["runs"]
+    (entry,) = json.loads((tmp_path / "failures.json").read_text(encoding="utf-8"))["runs"]
     assert entry["settings"] == whole.runs[0] and entry["seconds"] > 0
     assert entry["results"] == json.loads(json.dumps(whole.run(whole.runs[0]), allow_nan=False))
 
@@ -97,7 +99,7 @@ def test_stored_studies_are_whole_and_of_different_runs(name: str) -> None:
     assert len(studies.stored(name)) == len(runs)
     assert max(Counter(json.dumps(run) for run in runs).values()) == 1
     assert all("seed" in run for run in runs)
-    stored = json.loads((studies.FOLDER / f"{name}.json").read_text())
+    stored = json.loads((studies.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     assert stored["command"] == f"python -m genlab.studies {name}" and len(stored["runs"]) == len(runs)
 
 

@@ -63,14 +63,16 @@ NAME = "00_start_here"
 def nbgrader(course: Path, *arguments: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic by name
     command = [sys.executable, "-m", "nbgrader", *arguments]
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    done = subprocess.run(
+        command, cwd=course, capture_output=True, text=True, env=os.environ | {"PATH": path}, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def scores(course: Path) -> dict[str, tuple[float, float]]:
     """Points of every student, and points that there are, from nbgrader's own export."""
     nbgrader(course, "export", "--to", str(course / "grades.csv"))
-    with (course / "grades.csv").open() as file:
+    with (course / "grades.csv").open(encoding="utf-8") as file:
         return {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)}
 
 
@@ -81,7 +83,7 @@ def test_nbgrader_releases_collects_and_grades(tmp_path: Path) -> None:
     nbgrader(course, "generate_assignment", name, "--create")
     cells = [c for c in read(release).cells if c.metadata.get("nbgrader", {}).get("solution")]
     assert [c.source for c in cells] == [e.cell for e in shelf.of("00")], "students see the course's own stubs"
-    assert all(e.explanation.strip() not in release.read_text() for e in shelf.of("00"))
+    assert all(e.explanation.strip() not in release.read_text(encoding="utf-8") for e in shelf.of("00"))
     for student, handed_in in (("solver", source), ("sleeper", release)):
         (course / "submitted" / student / name).mkdir(parents=True)
         (course / "submitted" / student / name / f"{name}.ipynb").write_bytes(handed_in.read_bytes())
@@ -151,10 +153,10 @@ def test_cheats_that_fool_a_naive_cell_get_no_points(tmp_path: Path) -> None:
         nbformat.write(cheated(course / "release" / NAME / f"{NAME}.ipynb", cheat), folder / f"{NAME}.ipynb")
         if cheat == "brings-a-package":
             (folder / "genlab" / "exercises").mkdir(parents=True)
-            (folder / "genlab" / "__init__.py").write_text("")
+            (folder / "genlab" / "__init__.py").write_text("", encoding="utf-8")
             fake = "check = exercise = grade = lambda *a: None"
-            (folder / "genlab" / "exercises" / "__init__.py").write_text(fake)
-            (folder / "genlab" / "exercises" / "teach.py").write_text(fake)
+            (folder / "genlab" / "exercises" / "__init__.py").write_text(fake, encoding="utf-8")
+            (folder / "genlab" / "exercises" / "teach.py").write_text(fake, encoding="utf-8")
     nbgrader(course, "autograde", NAME, "--create")
     assert scores(course) == dict.fromkeys(CHEATS, (0.0, 1.0))
     for cheat in CHEATS:

@@ -55,6 +55,16 @@ WORDS: dict[str, tuple[Exercise, Any, Any]] = {
     "Is a return missing?": (ROWS, lambda x: None, lambda x: 0.0),
     "A tensor or a number was expected, but a str came": (ROWS, lambda x: "sum", lambda x: 1.0),
     "A str was expected, but a number or a tensor came": (WORD, lambda x: 3, lambda x: "rows"),
+    "Nothing should be returned, but a list came": (
+        task(lambda x: None, matrices, mutates=True),
+        lambda x: [1, "a"],
+        lambda x: x.zero_() and None,
+    ),
+    "Nothing should be returned, but a number or a tensor came": (
+        task(lambda x: None, matrices, mutates=True),
+        lambda x: x,
+        lambda x: [],
+    ),
     "it is on the meta device": (ROWS, by(lambda y: y.to("meta")), lambda x: x),
     "`async def`": (ROWS, waiting, yielding),
     "A generator gives its values only when": (ROWS, yielding, waiting),
@@ -74,6 +84,21 @@ WORDS: dict[str, tuple[Exercise, Any, Any]] = {
         BOTH,
         lambda x: (2 * x.sum(1), x.sum(0)),
         lambda x: (2 * x.sum(1), x.exp().sum(0)),
+    ),
+    "Of the 2 results the second differs. Every value is divided by the size of dimension 0 of x": (
+        BOTH,
+        lambda x: (x.sum(1), x.exp().mean(0)),
+        lambda x: (x.sum(1), x.exp().sum(0) / 3),
+    ),
+    "the first and the second differ. Of the first: Every value is multiplied by the size of dimension 0 of x": (
+        task(lambda x: (x.exp().mean(0), x.sum(1)), matrices),
+        lambda x: (x.exp().sum(0), x.sum(1) + 1),
+        lambda x: (x.exp().sum(0) + 1, x.sum(1) + 1),
+    ),
+    "Of the 2 results the second differs. 1 of 9 values is wrong": (
+        BOTH,
+        lambda x: (x.sum(1), x.exp().sum(0) + torch.eye(9)[0]),
+        lambda x: (x.sum(1), x.exp().sum(0) + 1),
     ),
     "The result is complex": (ROWS, by(lambda y: y.to(torch.complex64)), by(lambda y: y + 1)),
     "A dimension of size 1 is too many": (ROWS, by(lambda y: y[:, None]), lambda x: x),
@@ -173,6 +198,9 @@ NO_FACTOR: dict[str, tuple[Exercise, Callable[..., Any]]] = {
     "all zeros": (ROWS, lambda x: torch.zeros(len(x))),
     "some rows": (ROWS, lambda x: x.sum(1) * (x[:, 0] > 0)),
     "another function": (TOTAL, lambda x: 2 * x.sum()),
+    "a factor near 1": (ROWS, by(lambda y: 1.009 * y)),
+    "a fraction near 1": (ROWS, by(lambda y: y / 1.003)),
+    "a factor near 1 in one of two": (BOTH, lambda x: (1.002 * x.sum(1), x.exp().sum(0))),
     "a single value in a probe": (
         task(rows, matrices, probes={"one": lambda f: f(torch.ones(1, 2))}),
         lambda x: x.sum(1) * (2 if x.shape[1] == 2 else 1),
@@ -184,6 +212,24 @@ NO_FACTOR: dict[str, tuple[Exercise, Callable[..., Any]]] = {
 def test_no_factor_and_no_constant_is_named_where_none_is_shown(name: str) -> None:
     verdict = judge(*NO_FACTOR[name])
     assert verdict.state == WRONG and "times" not in verdict.meaning and "off by" not in verdict.meaning
+
+
+def test_a_factor_that_is_not_near_1_is_named_and_the_sign_alone_near_minus_1() -> None:
+    assert "Every value is 1.02 times" in judge(ROWS, by(lambda y: 1.02 * y)).meaning
+    assert "Every value is 1/1.02 times" in judge(ROWS, by(lambda y: y / 1.02)).meaning
+    assert judge(ROWS, by(lambda y: -1.003 * y)).meaning == "Every value has the wrong sign."
+    assert "Every value is -1.02 times" in judge(ROWS, by(lambda y: -1.02 * y)).meaning
+
+
+def test_what_a_test_does_not_find_is_not_called_a_missing_return() -> None:
+    def grad(f: Callable[..., Any]) -> Any:
+        x = torch.ones(2, 2, requires_grad=True)
+        (f(x).sum() + torch.zeros((), requires_grad=True)).backward()
+        return x.grad
+
+    exercise = task(rows, matrices, probes={"a gradient": grad})
+    verdict = judge(exercise, by(lambda y: y.detach()))
+    assert verdict.came == "None" and verdict.meaning == "A tensor or a number was expected, but None came."
 
 
 def spoiled(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
@@ -244,3 +290,58 @@ def test_a_change_in_place_is_mentioned_beside_a_wrong_result() -> None:
     verdict = judge(ROWS, lambda x: x.mul_(2).sum(1))
     assert "Every value is 2 times" in verdict.meaning and "changed x in place" in verdict.meaning
     assert "in place" not in judge(ROWS, lambda x: x.mul(2).sum(1)).meaning
+
+
+def test_a_change_in_place_by_what_requires_a_gradient_is_no_more_than_that() -> None:
+    def tracked(x: torch.Tensor) -> torch.Tensor:
+        result = x.sum(1)
+        x += torch.ones(9, requires_grad=True)
+        return result
+
+    def traced(x: torch.Tensor) -> torch.Tensor:
+        x += torch.zeros(9, requires_grad=True)
+        return x.sum(1)
+
+    probed = task(rows, matrices, probes={"ones": lambda f: f(torch.ones(2, 9)), "a view": lambda f: f(SQUARES[0])})
+    in_place = "Your function changed x in place: look for methods that end in _, += and assignments x[…] = …"
+    for answer in (tracked, traced):
+        for exercise in (ROWS, probed):
+            verdict = judge(exercise, answer)
+            assert (verdict.came, verdict.meaning) == ("changed: x", in_place)
+        quiet = lambda x: answer(x) if x.requires_grad or len(x) == 2 else x.sum(1)  # noqa: B023, E731
+        assert judge(task(lambda x: x.sum(1), by_row, probes=probed.probes), quiet).came == "changed: x"
+    assert judge(probed, rows).state == "right" and SQUARES.sum() == 36
+
+
+SQUARES = torch.ones(2, 2, 9)
+
+
+def by_row(g: torch.Generator) -> tuple[torch.Tensor]:
+    return (torch.randn(3, 9, generator=g),)
+
+
+def test_parts_that_changed_in_two_ways_are_named_once() -> None:
+    def ruinous(net: Any, x: Any) -> None:
+        left(net, x)
+        with torch.no_grad():
+            net.layer.weight += 1
+
+    assert judge(NETWORK, spoiling(ruinous)).came == "changed: net.layer.bias, net.layer.weight"
+
+
+def test_a_list_that_became_shorter_has_changed_and_nothing_else() -> None:
+    def gradients(g: torch.Generator) -> tuple[list[Any]]:
+        return ([torch.randn(2, generator=g), None, *torch.randn(2, 3, generator=g, requires_grad=True).unbind()],)
+
+    def shortened(found: list[Any]) -> Any:
+        found.remove(None)
+        return sum(v.sum() for v in found)
+
+    exercise = task(lambda found: sum(v.sum() for v in found if v is not None), gradients)
+    verdict = judge(exercise, shortened)
+    assert verdict.came == "changed: found"
+    assert verdict.meaning.startswith("Your function changed found in place") and "gradients" not in verdict.meaning
+    mean = judge(
+        exercise, lambda found: sum(v.sum() for v in found if v is not None and v.detach().zero_() is not None)
+    )
+    assert mean.state == WRONG and "found[0], found[2], found[3] in place" in mean.meaning

@@ -55,47 +55,58 @@ class Change(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """Something that can be seen of an argument, and how to make it so again."""
+    """Something that can be seen of an object in an argument, and how to make it so again."""
 
+    of: Any
+    part: str
     kind: str
     value: Any
     put_back: Callable[[], Any]
 
 
-def facts(arguments: Mapping[str, Any]) -> dict[str, Fact]:
+Facts = dict[str, Fact]
+
+
+def facts(arguments: Mapping[str, Any]) -> Facts:
     """All that can be seen of arguments: values, gradients and modes, of networks and of objects' attributes too."""
-    found: dict[str, Fact] = {}
+    found: Facts = {}
     seen: dict[int, Any] = {}
-    for name, value in arguments.items():
-        _note(name, value, found, seen)
+    _note_all(arguments.items(), found, seen)
     return found
 
 
 def changes(before: Mapping[str, Fact], after: Mapping[str, Fact]) -> frozenset[Change]:
-    """What differs."""
-    keys = [key for key, fact in before.items() if key not in after or not _alike(fact, after[key])]
-    return frozenset(Change(_part(key), before[key].kind) for key in keys)
+    """What differs.
+
+    Of what is no longer in its place only the place has changed: its values, or those of the list or the network that
+    it has left.
+    """
+    here = {key: key in after and fact.of is after[key].of for key, fact in before.items() if fact.kind != HOOKS}
+    found = {
+        Change(before[key].part, before[key].kind)
+        for key, stays in here.items()
+        if stays and not _alike(before[key], after[key])
+    }
+    left = {before[key].part for key, stays in here.items() if not stays}
+    held = tuple(change.part + mark for change in found if change.kind == "values" for mark in ".[")
+    return frozenset(found | {Change(part, "values") for part in left if not part.startswith(held)})
 
 
 def put_back(arguments: Mapping[str, Any], before: Mapping[str, Fact]) -> None:
-    """Make arguments again what they were."""
+    """Make arguments again what they were, as far as that is possible."""
     after = facts(arguments)
     for key, fact in before.items():
-        if key not in after or not _alike(fact, after[key]):
-            fact.put_back()
+        stays = key in after and fact.of is after[key].of and _alike(fact, after[key])
+        if not stays or isinstance(fact.of, nn.Module):
+            with contextlib.suppress(Exception):  # a view with a history, an object that refuses its attributes
+                fact.put_back()
 
 
-_SUFFIXES = {"grad": ".grad", "requires_grad": ".requires_grad", "mode": ".training"}
+HOOKS = "hooks"  # put back, but not held against an answer: what they did shows in the results
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def _part(key: str) -> str:
-    for suffix in _SUFFIXES.values():
-        key = key.removesuffix(suffix)
-    return key
-
-
-def _note(name: str, value: Any, found: dict[str, Fact], seen: dict[int, Any]) -> None:
+def _note(name: str, value: Any, found: Facts, seen: dict[int, Any]) -> None:
     if id(value) in seen or isinstance(value, (*_PLAIN, type, ModuleType, FunctionType, BuiltinFunctionType)):
         return
     seen[id(value)] = value
@@ -103,67 +114,82 @@ def _note(name: str, value: Any, found: dict[str, Fact], seen: dict[int, Any]) -
         _note_tensor(name, value, found)
     elif isinstance(value, np.ndarray):
         array = value.copy()
-        found[name] = Fact("values", array, lambda: np.copyto(value, array))
+        found[name] = Fact(value, name, "values", array, lambda: np.copyto(value, array))
     elif isinstance(value, torch.Generator):
         state = value.get_state()
-        found[name] = Fact("values", state, lambda: value.set_state(state))
+        found[name] = Fact(value, name, "values", state, lambda: value.set_state(state))
     elif isinstance(value, nn.Module):
         _note_module(name, value, found, seen)
     elif isinstance(value, list):
         members = list(value)
-        found[name] = Fact("values", members, lambda: value.__setitem__(slice(None), members))
+        found[name] = Fact(value, name, "values", members, lambda: value.__setitem__(slice(None), members))
         _note_all(((f"{name}[{i}]", v) for i, v in enumerate(members)), found, seen)
-    elif isinstance(value, tuple | set | frozenset):
+    elif isinstance(value, tuple | frozenset):
         _note_all(((f"{name}[{i}]", v) for i, v in enumerate(value)), found, seen)
+    elif isinstance(value, set):
+        held = set(value)
+        found[name] = Fact(value, name, "values", held, lambda: value.symmetric_difference_update(value ^ held))
+        _note_all(((f"{name}[{i}]", v) for i, v in enumerate(held)), found, seen)
     elif isinstance(value, dict):
-        _note_names(name, value, found)
+        found[name] = _of_names(value, name, value)
         _note_all(((f"{name}[{k!r}]" if type(k) in _PLAIN else name, v) for k, v in value.items()), found, seen)
     elif isinstance(own := getattr(value, "__dict__", None), dict):
-        _note_names(name, own, found)
+        found[name] = _of_names(value, name, own)
         _note_all(((f"{name}.{k}", v) for k, v in own.items()), found, seen)
 
 
-def _note_all(values: Iterable[tuple[str, Any]], found: dict[str, Fact], seen: dict[int, Any]) -> None:
+def _note_all(values: Iterable[tuple[str, Any]], found: Facts, seen: dict[int, Any]) -> None:
+    """What can be seen of each; nothing of foreign objects that fail when they are looked at."""
     for name, value in list(values):
-        _note(name, value, found, seen)
+        with contextlib.suppress(Exception):
+            _note(name, value, found, seen)
 
 
-def _note_names(name: str, names: dict[Any, Any], found: dict[str, Fact]) -> None:
+def _of_names(of: Any, part: str, names: dict[Any, Any], kind: str = "values") -> Fact:
+    """A fact of the names that a dictionary has, and of what they stand for."""
     members = dict(names)
 
     def put() -> None:
         names.clear()
         names.update(members)
 
-    found[name] = Fact("values", members, put)
+    return Fact(of, part, kind, members, put)
 
 
-def _note_tensor(name: str, value: Tensor, found: dict[str, Fact]) -> None:
-    data = value.detach().clone()
-    found[name] = Fact("values", data, partial(setattr, value, "data", data))
-    if value.is_leaf:
-        flag, grad = value.requires_grad, None if value.grad is None else value.grad.detach().clone()
-        found[f"{name}.requires_grad"] = Fact("requires_grad", flag, partial(value.requires_grad_, flag))
-        found[f"{name}.grad"] = Fact("grad", grad, partial(setattr, value, "grad", grad))
+def _note_tensor(name: str, value: Tensor, found: Facts) -> None:
+    data, leaf = value.detach().clone(), value.is_leaf
+    # What an operation in place has made of a leaf has a history, and no gradient of its own.
+    flag = leaf and value.requires_grad
+    grad = value.grad.detach().clone() if leaf and value.grad is not None else None
+    found[name] = Fact(value, name, "values", data, partial(setattr, value, "data", data))
+    found[f"{name}.is_leaf"] = Fact(value, name, "values", leaf, value.detach_)
+    found[f"{name}.requires_grad"] = Fact(value, name, "requires_grad", flag, partial(value.requires_grad_, flag))
+    found[f"{name}.grad"] = Fact(value, name, "grad", grad, partial(setattr, value, "grad", grad))
 
 
-def _note_module(name: str, network: nn.Module, found: dict[str, Fact], seen: dict[int, Any]) -> None:
+def _note_module(name: str, network: nn.Module, found: Facts, seen: dict[int, Any]) -> None:
     for key, module in network.named_modules():
         place = f"{name}.{key}" if key else name
-        flag = module.training
-        found[f"{place}.training"] = Fact("mode", flag, partial(setattr, module, "training", flag))
-        own = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
-        found[place] = Fact("values", own, partial(_put_attributes, module, own))
-        _note_all(((f"{place}.{k}", v) for k, v in own.items()), found, seen)
-    for key, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        _note(f"{name}.{key}", tensor, found, seen)
+        own, names = vars(module), {k: v for k, v in vars(module).items() if _public(k)}
+        flag, put = module.training, partial(_put_attributes, module, type(module), dict(own))
+        found[f"{place}.training"] = Fact(module, place, "mode", flag, partial(own.__setitem__, "training", flag))
+        found[place] = Fact(module, place, "values", names, put)
+        for k, v in own.items():
+            if k.startswith("_") and isinstance(v, dict):  # weights, buffers, parts, and hooks
+                kind = "values" if k in ("_parameters", "_buffers", "_modules") else HOOKS
+                found[f"{place}.{k}"] = _of_names(module, place, v, kind)
+        _note_all(((f"{place}.{k}", v) for k, v in names.items()), found, seen)
+    _note_all(((f"{name}.{k}", v) for k, v in [*network.named_parameters(), *network.named_buffers()]), found, seen)
 
 
-def _put_attributes(module: nn.Module, own: Mapping[str, Any]) -> None:
-    for key in [k for k in vars(module) if not k.startswith("_") and k != "training" and k not in own]:
-        delattr(module, key)
-    for key, value in own.items():
-        setattr(module, key, value)
+def _public(name: str) -> bool:
+    return not name.startswith("_") and name != "training"
+
+
+def _put_attributes(module: nn.Module, kind: type, own: Mapping[str, Any]) -> None:
+    vars(module).clear()
+    vars(module).update(own)
+    module.__class__ = kind
 
 
 def _alike(a: Fact, b: Fact) -> bool:
@@ -185,6 +211,8 @@ def _same(a: Any, b: Any) -> bool:
         return _array_equal(a, b, equal_nan=a.dtype.kind in "fc")
     if isinstance(a, list):
         return len(a) == len(b) and all(map(_member, a, b))
+    if isinstance(a, set):
+        return {id(v) for v in a} == {id(v) for v in b}
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_member(v, b[k]) for k, v in a.items())
     return type(a) is type(b) and isinstance(a, _PLAIN) and a == b

@@ -18,7 +18,7 @@ import nbformat
 import torch
 from nbformat import NotebookNode
 
-from genlab.exercises import engine, mutants, shelf, show
+from genlab.exercises import engine, mutants, session, shelf, show
 from genlab.exercises.engine import RIGHT, UNTOUCHED, Exercise, judge
 
 SHARE = 0.9  # of the mutants that a check must reject
@@ -63,7 +63,8 @@ def load(path: Path) -> Exercise:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with session.kept():
+            spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"{_place(error, path) or f'{path}: '}{type(error).__name__}: {error}") from error
     finally:

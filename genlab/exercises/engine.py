@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from genlab.exercises import session, words
-from genlab.exercises.limit import TimeLimit, interruptible, limited
+from genlab.exercises.limit import TimeLimit, inside, interruptible, limited
 from genlab.exercises.observe import CHANGES, GRADIENT, Observation, Run, untouched
-from genlab.exercises.values import Failure, Unusable, same, text
+from genlab.exercises.values import Failure, Unusable, same, text, type_name
 
 Answer = Callable[..., Any]
 LIMIT = 5.0  # seconds that an answer may take in all, imports not counted
@@ -164,21 +164,25 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     """
     if not callable(answer):
         told = f"Pass the function itself: check({exercise.number!r}, {exercise.name})."
-        return Verdict(exercise, WRONG, "what was passed", "a function", type(answer).__name__, told)
-    with session.kept():
+        return Verdict(exercise, WRONG, "what was passed", "a function", type_name(answer), told)
+    with session.kept(), interruptible(answer):
         expected = _expected(exercise)
         run = Run(exercise, answer, model=expected, aloud=True)
         try:
-            with interruptible(answer):
-                came = limited(LIMIT, lambda: list(run.observe()))
+            came = limited(LIMIT, lambda: list(run.observe()))
+            if untouched(came[0].value):
+                return Verdict(exercise, UNTOUCHED)
+            # What came may be of a class that the answer has written: it is compared and shown within the limit, too.
+            with session.muted():
+                at = limited(LIMIT, lambda: inside(_difference, exercise, expected, came))
+                if at is None:
+                    return Verdict(exercise, RIGHT)
+                known = _known(exercise, expected, came)
+                return limited(LIMIT, lambda: inside(_verdict, exercise, expected, came, at, known))
         except TimeLimit as limit:
             stopped = f"given up after {LIMIT:g} s; it runs on beside" if limit.left else f"stopped after {LIMIT:g} s"
             told = "Is there a loop that never ends, or a wait? A few small tensors need milliseconds."
             return Verdict(exercise, WRONG, "the time", "less than a second", stopped, told, run.last)
-        if untouched(came[0].value):
-            return Verdict(exercise, UNTOUCHED)
-        at = _difference(exercise, expected, came)
-        return Verdict(exercise, RIGHT) if at is None else _verdict(exercise, expected, came, at)
 
 
 def accepts(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 3) -> bool:
@@ -230,15 +234,17 @@ def _difference(
     return None
 
 
-def _verdict(exercise: Exercise, expected: list[Observation], came: list[Observation], at: int) -> Verdict:
+def _verdict(
+    exercise: Exercise, expected: list[Observation], came: list[Observation], at: int, known: str | None
+) -> Verdict:
     e, c = expected[at], came[at]
     run = Run(exercise, exercise.solution)
-    told = _known(exercise, expected, came) or words.meaning(expected, came, at, exercise.tolerance, run.names)
+    told = known or words.meaning(expected, came, at, exercise.tolerance, run.names)
     arguments = c.arguments
     if c.draw is not None:
         arguments = tuple(run.arguments(c.draw, learning=c.kind.startswith(GRADIENT)))
     if c.kind == CHANGES:
-        parts = ", ".join(sorted(change.part for change in c.value - e.value))
+        parts = ", ".join(sorted({change.part for change in c.value - e.value}))
         return Verdict(exercise, WRONG, c.tested, "as they were", f"changed: {parts}", told, arguments)
     return Verdict(exercise, WRONG, c.tested, text(e.value), text(c.value), told, arguments)
 

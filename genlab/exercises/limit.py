@@ -207,9 +207,10 @@ def _namespace(answer: Any) -> dict[str, Any]:
     """The global names of the function that an answer is or wraps."""
     while isinstance(answer, functools.partial):
         answer = answer.func
-    with contextlib.suppress(ValueError):  # wrappers in a circle
+    with contextlib.suppress(Exception):  # wrappers in a circle, an object that fails when it is asked
         answer = inspect.unwrap(answer)
-    for found in (answer, getattr(answer, "__func__", None), vars(type(answer)).get("__call__")):
-        if isinstance(space := getattr(found, "__globals__", None), dict):
-            return space
+    with contextlib.suppress(Exception):
+        for found in (answer, getattr(answer, "__func__", None), vars(type(answer)).get("__call__")):
+            if isinstance(space := getattr(found, "__globals__", None), dict):
+                return space
     return {}

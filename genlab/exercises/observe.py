@@ -9,15 +9,27 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genlab.exercises import session
-from genlab.exercises.arguments import Change, changes, copied, described, facts, fresh, put_back
+from genlab.exercises.arguments import Change, Facts, changes, copied, described, facts, fresh, put_back
 from genlab.exercises.limit import TimeLimit, inside, left_behind
-from genlab.exercises.values import Failure, Unusable, like, shortened, text
+from genlab.exercises.values import (
+    DEPTH,
+    PASSING,
+    Failure,
+    Unusable,
+    article,
+    is_tensor,
+    like,
+    shortened,
+    text,
+    type_name,
+)
 
 if TYPE_CHECKING:
     from genlab.exercises.engine import Answer, Exercise
@@ -192,7 +204,7 @@ class _Calls:
         self.changed: set[Change] = set()
         self.error: BaseException | None = None
         self.foreign = ""  # the type of a result that is no tensor, where the solution's is
-        self._before: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
+        self._before: list[tuple[dict[str, Any], Facts]] = []
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         if self.copies:
@@ -204,8 +216,11 @@ class _Calls:
         voice = contextlib.nullcontext() if self.run.aloud else session.muted()
         self.run.aloud = False
         try:
-            with session.settled(), voice:
-                result = inside(self._result, arguments, options)
+            with voice:
+                with session.Settled():
+                    result = inside(self._answered, arguments, options)
+                with session.Settled():  # a result may be of a class that the answer has written
+                    result = inside(self._in_form, result)
         except BaseException as error:
             self.error = error
             raise
@@ -215,15 +230,19 @@ class _Calls:
         self.results.append(result)
         return result
 
-    def _result(self, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        result = self.run.answer(*arguments, **options)
+    def _answered(self, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        return self.run.answer(*arguments, **options)
+
+    def _in_form(self, result: Any) -> Any:
         if untouched(result):
             return result
-        _refuse(result)
+        if unusable := _unusable(result):
+            raise Refused(unusable)
         if not self.models:
             return result
         model = self.models[min(len(self.results), len(self.models) - 1)]
-        self.foreign = self.foreign or _foreign(result, model)
+        with contextlib.suppress(Exception):  # a list of the answer's own make may fail when it is read
+            self.foreign = self.foreign or _foreign(result, model)
         return like(result, model)
 
     def function(self) -> "Answer":
@@ -232,7 +251,9 @@ class _Calls:
         def call(*arguments: Any, **options: Any) -> Any:
             return self(*arguments, **options)
 
-        return functools.update_wrapper(call, self.run.answer, updated=())
+        with contextlib.suppress(Exception):  # an object that fails when it is asked for its name
+            functools.update_wrapper(call, self.run.answer, updated=())
+        return call
 
     def put_back(self) -> None:
         """Undo what the calls, and the test itself, did to objects that the test keeps."""
@@ -240,28 +261,32 @@ class _Calls:
             put_back(named, before)
 
 
-def _refuse(result: Any) -> None:
-    if inspect.iscoroutine(result):
+def _unusable(result: Any) -> Unusable | None:
+    if issubclass(type(result), CoroutineType):
         result.close()
-        raise Refused(Unusable("a coroutine", "The function is `async def`: a call only prepares it. Write `def`."))
-    if inspect.isasyncgen(result) or inspect.isgenerator(result):
+        return Unusable("a coroutine", "The function is `async def`: a call only prepares it. Write `def`.")
+    if issubclass(type(result), GeneratorType | AsyncGeneratorType):
         why = "A generator gives its values only when it is asked. Return them: no yield, or tuple(…) around it."
-        raise Refused(Unusable("a generator", why))
+        return Unusable("a generator", why)
+    return None
 
 
-def _foreign(result: Any, model: Any) -> str:
+def _foreign(result: Any, model: Any, depth: int = DEPTH) -> str:
     """The type of what is no tensor where the solution's result, or a part of it, is one that can be differentiated."""
+    several = issubclass(type(result), list | tuple)
     if isinstance(model, Tensor):
-        if isinstance(result, list | tuple):
-            return next((name for part in result if (name := _foreign(part, model))), "")
-        return "" if isinstance(result, Tensor) or not model.requires_grad else f"a {type(result).__name__}"
-    if isinstance(model, list | tuple) and isinstance(result, list | tuple):
+        if not model.requires_grad or is_tensor(result):
+            return ""
+        if several and depth:
+            return next((name for part in result if (name := _foreign(part, model, depth - 1))), "")
+        return article(type_name(result))
+    if isinstance(model, list | tuple) and several:
         return next((name for r, m in zip(result, model, strict=False) if (name := _foreign(r, m))), "")
     return ""
 
 
 def _tensors(result: Any) -> Sequence[Tensor]:
-    return [v for v in (result if isinstance(result, tuple | list) else [result]) if isinstance(v, Tensor)]
+    return [v for v in (result if isinstance(result, tuple | list) else [result]) if is_tensor(v)]
 
 
 def _derivatives(parts: Sequence[Tensor], learned: Sequence[Tensor], draw: int) -> list[Tensor | None]:
@@ -277,7 +302,7 @@ def _attempt(calls: _Calls, run: Callable[[], Any]) -> Any:
     session.seed()
     try:
         value = run()
-        return value.detach() if isinstance(value, Tensor) else value
+        return value.detach() if is_tensor(value) else value
     except TimeLimit:
         raise
     except Refused as refusal:
@@ -295,24 +320,29 @@ def _attempt(calls: _Calls, run: Callable[[], Any]) -> Any:
 
 def _by_statement(error: BaseException) -> bool:
     """Whether an error comes from a `raise`, and not from a key that was pressed."""
-    trace = error.__traceback__
+    trace = _trace(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def _failure(error: BaseException) -> Failure:
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}site-packages{os.sep}" not in f.filename
-    ]
+    frames = [f for f in traceback.extract_tb(_trace(error)) if f"{os.sep}site-packages{os.sep}" not in f.filename]
     frames = [f for f in frames if os.path.dirname(f.filename) != HERE]
     own = [f for f in frames if not f.filename.startswith(HERE)]  # not of the objects that a test hands in
     line = next((f.line or "" for f in reversed(own or frames)), "")
-    return Failure(type(error).__name__, _message(error), line)
+    return Failure(type_name(error), _message(error), line)
+
+
+def _trace(error: BaseException) -> TracebackType | None:
+    """Where an error arose, also if its class has a `__traceback__` of its own."""
+    return vars(BaseException)["__traceback__"].__get__(error)
 
 
 def _message(error: BaseException) -> str:
     try:
         return shortened(str(error))
-    except Exception:
+    except PASSING:
+        raise
+    except BaseException:
         return "its text cannot be shown"

@@ -6,10 +6,15 @@ by that nor later.
 
 import builtins
 import contextlib
+import copy
+import gc
 import io
 import math
+import os
 import random
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -22,7 +27,9 @@ from torch.nn import functional as F
 
 from genlab.exercises.limit import left_behind
 
-SPACES = (builtins, math, np, np.linalg, torch, torch.linalg, F, nn, nn.Module, torch.Tensor, torch.optim)
+LIBRARIES = (torch, torch.linalg, torch.autograd, torch.optim, F, nn, nn.Module, torch.Tensor)
+SPACES: tuple[Any, ...] = (builtins, math, random, copy, np, np.linalg, np.random, *LIBRARIES)
+BUILTINS = vars(builtins)
 JUDGES = {
     (space, name): getattr(space, name)
     for space, names in (
@@ -57,26 +64,33 @@ def kept() -> Iterator[None]:
         for (space, name), current in replaced.items():
             setattr(space, name, current)
         for put, value in before:
-            put(value)
+            with contextlib.suppress(Exception):  # a folder that was deleted: the rest is put back all the same
+                put(value)
 
 
-@contextlib.contextmanager
-def settled() -> Iterator[None]:
+class Settled:
     """Around one call of an answer: the settings and the functions that it changed are put back."""
-    spaces = [(space, dict(vars(space))) for space in SPACES]
-    device, modules = torch.get_default_device(), len(sys.modules)
-    warnings.simplefilter("ignore")  # what counts is what comes out
-    try:
-        yield
-    finally:
-        if not left_behind():
-            for space, known in spaces:
-                _restore(space, known, clean=len(sys.modules) == modules)
-            if torch.get_default_device() != device:
-                torch.set_default_device(None if device.type == "cpu" else device)
-            if torch.get_default_dtype() != torch.float32:
-                torch.set_default_dtype(torch.float32)
-            torch.set_grad_enabled(True)
+
+    def __enter__(self) -> None:
+        self.builtins, self.depth = dict(BUILTINS), sys.getrecursionlimit()
+        self.spaces = [(space, dict(vars(space))) for space in SPACES]
+        self.device, self.modules = torch.get_default_device(), len(sys.modules)
+        warnings.simplefilter("ignore")  # what counts is what comes out
+
+    def __exit__(self, *error: object) -> None:
+        # Before all else what every line of Python needs: an answer may have replaced `getattr`.
+        sys.setrecursionlimit(self.depth)
+        BUILTINS.update(self.builtins)
+        if left_behind():
+            return
+        warnings.simplefilter("ignore")
+        for space, known in self.spaces:
+            _restore(space, known, clean=len(sys.modules) == self.modules)
+        if torch.get_default_device() != self.device:
+            torch.set_default_device(None if self.device.type == "cpu" else self.device)
+        if torch.get_default_dtype() != torch.float32:
+            torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
 
 
 def _restore(space: ModuleType | type, known: dict[str, Any], *, clean: bool) -> None:
@@ -124,6 +138,9 @@ def _when_changed(get: Callable[[], Any], put: Callable[[Any], Any]) -> tuple[Ca
     return get, put_back
 
 
+_PRINTED = torch._tensor_str.PRINT_OPTS  # how tensors are printed
+
+
 def _deterministic() -> tuple[bool, bool]:
     enabled = torch.are_deterministic_algorithms_enabled()
     return enabled, torch.is_deterministic_algorithms_warn_only_enabled()
@@ -153,8 +170,39 @@ def _put_mps_seed(before: Any) -> None:
         torch.mps.set_rng_state(before)
 
 
-def _put_streams(before: tuple[Any, Any]) -> None:
-    sys.stdout, sys.stderr = before
+def _put_streams(before: tuple[Any, ...]) -> None:
+    sys.stdout, sys.stderr, sys.displayhook, sys.excepthook = before
+
+
+def _names_of(names: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """For a mapping: what was replaced or deleted is put back; what an import or an answer has added is no harm."""
+
+    def put(before: dict[str, Any]) -> None:
+        if lost := {name: value for name, value in before.items() if names.get(name) is not value}:
+            names.update(lost)
+
+    return lambda: dict(names), put
+
+
+def _put_environment(before: dict[str, str]) -> None:
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _interrupt() -> Any:
+    return signal.getsignal(signal.SIGINT)
+
+
+def _put_interrupt(before: Any) -> None:
+    if before is not None and threading.current_thread() is threading.main_thread() and _interrupt() is not before:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cwd() -> str | None:
+    with contextlib.suppress(OSError):  # a folder that is no longer there
+        return os.getcwd()
+    return None
 
 
 STATES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
@@ -163,11 +211,22 @@ STATES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (torch.default_generator.get_state, torch.default_generator.set_state),
     (_seeds, _put_seeds),
     (_mps_seed, _put_mps_seed),
-    (lambda: (sys.stdout, sys.stderr), _put_streams),
+    (lambda: (sys.stdout, sys.stderr, sys.displayhook, sys.excepthook), _put_streams),
     _when_changed(torch.get_default_dtype, torch.set_default_dtype),
     _when_changed(torch.is_grad_enabled, torch.set_grad_enabled),
     _when_changed(torch.get_num_threads, torch.set_num_threads),
     _when_changed(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     _when_changed(_deterministic, lambda before: torch.use_deterministic_algorithms(before[0], warn_only=before[1])),
     _when_changed(np.geterr, lambda before: np.seterr(**before)),
+    _when_changed(np.get_printoptions, lambda before: np.set_printoptions(**before)),
+    _when_changed(lambda: dict(vars(_PRINTED)), lambda before: vars(_PRINTED).update(before)),
+    _when_changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _when_changed(_cwd, os.chdir),
+    _when_changed(lambda: list(sys.path), lambda before: sys.path.__setitem__(slice(None), before)),
+    _when_changed(sys.getrecursionlimit, sys.setrecursionlimit),
+    _when_changed(sys.getprofile, sys.setprofile),
+    _when_changed(gc.isenabled, lambda before: gc.enable() if before else gc.disable()),
+    (lambda: dict(os.environ), _put_environment),
+    (_interrupt, _put_interrupt),
+    _names_of(sys.modules),
 ]

@@ -9,6 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from genlab.exercises import session
 from genlab.exercises.engine import Exercise
 
 HOME = Path(__file__).parent
@@ -115,4 +116,5 @@ def _known(number: object) -> str:
 
 @cache
 def _load(number: str) -> Exercise:
-    return importlib.import_module(_modules()[number.split(".")[0]][number]).EXERCISE
+    with session.kept():  # constants of its file get torch's own precision and device, whatever the reader has set
+        return importlib.import_module(_modules()[number.split(".")[0]][number]).EXERCISE

@@ -4,7 +4,7 @@ import contextlib
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -13,6 +13,11 @@ from torch import Tensor
 from genlab.exercises.limit import TimeLimit
 
 _allclose, _stack = torch.allclose, torch.stack  # held: an answer may replace torch's
+LARGE = 10**7  # values; what has more is no right answer, and copies of it may fill the memory
+SHOWN, MANY = 8, 1000  # parts of a result that are shown, and that are too many to be looked at
+DEPTH = 8  # lists within lists in which numbers are looked for; what holds itself has no end
+PASSING = (KeyboardInterrupt, TimeLimit)  # what no guard may keep
+_NAME = vars(type)["__name__"]  # a class may have a `__name__` of its own, which fails
 
 
 class Failure(NamedTuple):
@@ -33,6 +38,11 @@ class Unusable(NamedTuple):
 # --------------------------------------------------------------------------------------------------------- normal form
 
 
+def is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Whether a value is a tensor in truth, and not only by its `__class__`."""
+    return issubclass(type(value), Tensor)
+
+
 def like(value: Any, model: Any) -> Any:
     """A result in the form of the solution's: the same numbers or words, whatever types hold them.
 
@@ -41,11 +51,15 @@ def like(value: Any, model: Any) -> Any:
     """
     try:
         return _like(value, model)
-    except Exception:  # a foreign type that fails when it is asked what it holds
+    except PASSING:
+        raise
+    except BaseException:  # a foreign type that fails when it is asked what it holds
         return value
 
 
 def _like(value: Any, model: Any) -> Any:
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()  # NumPy's way to give one number or text
     if isinstance(model, Tensor):
         return _tensor_like(value, model)
     if isinstance(model, np.ndarray):
@@ -67,6 +81,8 @@ def _tensor_like(value: Any, model: Tensor) -> Any:
     found = tensor(value)
     if found is None:
         return value
+    if found.numel() > LARGE:
+        return found
     if isinstance(value, list | tuple) and found.shape != model.shape and found.ndim == model.ndim:
         last = found.movedim(0, -1)  # parts may be stacked as columns too
         found = last if last.shape == model.shape else found
@@ -86,9 +102,11 @@ def _number_like(value: Any, model: Any) -> Any:
 
 
 def _parts_like(value: Any, model: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "USO" and len(value) == len(model):
+        value = value.tolist()
     if isinstance(value, Tensor | np.ndarray):
         value = _unstacked(value, model)
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple) or len(value) > MANY + len(model):
         return value
     models = [*model, *[model[-1] if model else None] * len(value)]
     parts = [_like(v, m) for v, m in zip(value, models, strict=False)]
@@ -110,10 +128,10 @@ def _unstacked(value: Any, model: Any) -> Any:
     return value
 
 
-def tensor(value: Any) -> Tensor | None:
+def tensor(value: Any, depth: int = DEPTH) -> Tensor | None:
     """The numbers that a value holds, with their history; None if it holds none, or ragged ones."""
-    if isinstance(value, Tensor):
-        return value if value.layout == torch.strided else value.to_dense()
+    if is_tensor(value):
+        return _plain_tensor(value)
     with contextlib.suppress(Exception):
         if isinstance(value, bool | np.bool_) or (isinstance(value, int) and abs(value) < 2**63):
             return torch.tensor(value)
@@ -121,8 +139,10 @@ def tensor(value: Any) -> Tensor | None:
             return torch.tensor(float(value), dtype=torch.float64)
         if isinstance(value, str | bytes | type):
             return None
-        if isinstance(value, list | tuple):
-            parts = [p for v in value if (p := tensor(v)) is not None]
+        if isinstance(value, list | tuple) and depth:
+            if {type(v) for v in value} == {float}:  # many, perhaps
+                return torch.tensor(value, dtype=torch.float64)
+            parts = [p for v in value if (p := tensor(v, depth - 1)) is not None]
             return (_stack(parts) if parts else torch.zeros(0)) if len(parts) == len(value) else None
         if hasattr(value, "__array__"):
             return _from_array(np.asarray(value))
@@ -133,6 +153,16 @@ def tensor(value: Any) -> Tensor | None:
     return None
 
 
+def _plain_tensor(value: Tensor) -> Tensor | None:
+    """A tensor without the methods of its own that a subclass has, and with a place for every value."""
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        with torch._C.DisableTorchFunctionSubclass():
+            value = Tensor.as_subclass(value, Tensor)
+    if value.layout == torch.strided:
+        return value
+    return value.to_dense() if value.numel() <= LARGE else None
+
+
 def _from_array(array: np.ndarray) -> Tensor | None:
     if array.dtype.kind in "USMmV":
         return None
@@ -140,7 +170,8 @@ def _from_array(array: np.ndarray) -> Tensor | None:
         array = np.array([float(v) for v in array.ravel()], dtype=np.float64).reshape(array.shape)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    return torch.as_tensor(array.copy())  # a copy has no strides that torch refuses
+    # A copy has no strides that torch refuses; of much there is none.
+    return torch.as_tensor(array.copy() if array.size <= LARGE else array)
 
 
 # ----------------------------------------------------------------------------------------------------------- comparing
@@ -150,7 +181,9 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two results are the same, whatever their precision, memory layout or kind of sequence. Never raises."""
     try:
         return _same(a, b, tolerance)
-    except Exception:  # foreign objects may fail when they are compared
+    except PASSING:
+        raise
+    except BaseException:  # foreign objects may fail when they are compared
         return False
 
 
@@ -179,10 +212,10 @@ def close(x: Tensor, y: Tensor, tolerance: float) -> bool:
 
 
 def as_tensor(value: Any) -> Tensor | None:
-    """Numbers, truth values, arrays and tensors in float64 on the CPU, or complex; None for anything else."""
+    """Numbers, truth values, arrays and tensors in float64 on the CPU, or complex; None for what is none, or large."""
     with contextlib.suppress(Exception):
         found = None if isinstance(value, list | tuple) else tensor(value)
-        if found is not None and found.device.type != "meta":
+        if found is not None and found.device.type != "meta" and found.numel() <= LARGE:
             return found.detach().to("cpu", torch.complex128 if found.is_complex() else torch.float64)
     return None
 
@@ -190,41 +223,56 @@ def as_tensor(value: Any) -> Tensor | None:
 # ------------------------------------------------------------------------------------------------------------- showing
 
 
-def text(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The name of a value's type. Never raises."""
+    return _NAME.__get__(type(value))
+
+
+def article(name: str) -> str:
+    """A noun with its article: "a list", "an int"."""
+    return f"{'an' if name.lower().startswith(('a', 'e', 'i', 'o', 'u', 'nd')) else 'a'} {name}"
+
+
+def text(value: Any, depth: int = 4) -> str:
     """A value in a line: shape and first numbers of a tensor, type and message of an error. Never raises."""
     try:
-        return _text(value)
-    except (KeyboardInterrupt, TimeLimit):
+        return _text(value, depth)
+    except PASSING:
         raise
     except BaseException:
-        return f"a {type(value).__name__} that cannot be shown"
+        return f"{article(type_name(value))} that cannot be shown"
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, depth: int) -> str:
     if isinstance(value, Failure):
-        where = f", raised by: {value.line}" if value.line else ""
+        where = f", raised by: {shortened(value.line)}" if value.line else ""
         return f"{value.kind}: {shortened(value.message)}{where}" if value.message else f"{value.kind}{where}"
     if isinstance(value, Unusable):
         return value.shown
     if isinstance(value, np.ndarray):
         value = found if (found := tensor(value)) is not None else value
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         return _tensor_text(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, tuple | list):
-        return f"({'; '.join(text(v) for v in value)})"
-    return f"{type(value).__name__} {shortened(repr(value))}" if value is not None else "None"
+        parts = [text(v, depth - 1) for v in value[:SHOWN]] if depth else []
+        return f"({'; '.join(parts + ['…'] * (len(value) > len(parts)))})"
+    return f"{type_name(value)} {shortened(repr(value))}" if value is not None else "None"
 
 
 def _tensor_text(value: Tensor) -> str:
+    shape = f"shape {tuple(value.shape)}"
     if value.device.type == "meta":
-        return f"shape {tuple(value.shape)} on the meta device, which holds no values"
-    flat = tensor(value.detach()).flatten()  # type: ignore[union-attr]
-    numbers = ", ".join(_number(v) for v in flat[:5].tolist()) + (", …" if len(flat) > 5 else "")
-    return numbers if value.ndim == 0 else f"shape {tuple(value.shape)}: {numbers}"
+        return f"{shape} on the meta device, which holds no values"
+    found = tensor(value.detach())
+    if found is None:
+        return f"{shape}, too large to be shown"
+    places = zip(*np.unravel_index(range(min(5, found.numel())), found.shape), strict=True) if found.ndim else [()]
+    numbers = ", ".join(_number(found[place].item()) for place in places) + (", …" if found.numel() > 5 else "")
+    return f"{shape}: {numbers}" if found.ndim else numbers
 
 
 def _number(value: Any) -> str:
@@ -234,4 +282,5 @@ def _number(value: Any) -> str:
 def shortened(message: str, limit: int = 160) -> str:
     """A message in one short line, without addresses in memory, which differ from run to run."""
     message = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(message.split()))
+    message = message.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be printed
     return message if len(message) <= limit else message[: limit - 1] + "…"

@@ -130,8 +130,7 @@ def play(o: Options) -> tuple[list[dict[str, float]], Tensor]:
             opt_d.zero_grad()
             opt_g.zero_grad()
             loss_d.backward()
-            leak = gradient_norm(G)
-            grad_d = gradient_norm(D)
+            leak, grad_d = gradient_norm(G), gradient_norm(D)
             if alone != 1:
                 opt_d.step()
         for _ in range(o.moves_g):

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from genlab import data, gan, metrics, nets, train, zoo
+from genlab import data, gan, machine, metrics, nets, train, zoo
 from genlab.runs.judging import draw
 from genlab.studies import Given, Results, Study
 
@@ -36,7 +36,7 @@ def networks(width: int) -> tuple[nn.Module, nn.Module]:
 def fit(width: int, batch: int, steps: int, seed: int) -> nn.Module:
     """The averaged generator after so many steps."""
     train.seed_everything(seed)
-    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    accelerator = Accelerator(mixed_precision="bf16" if machine.fast_bf16("cpu") else "no", cpu=True)
     G, D = networks(width)
     average = copy.deepcopy(G)
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.5, 0.99), fused=True) for net in (G, D))

@@ -2,7 +2,8 @@
 
 Two processes train, as two notebooks would: one alone, one beside a process that keeps all cores at work, both at once.
 Only processes can tell, since OpenMP reads how to wait when it is loaded; they get what the package's commands and
-kernels get. A pipe starts each, and ends it when this process ends, however that happens.
+kernels get. A pipe starts each, and ends it when this process ends, however that happens. The ratios mean what they say
+on a machine that nobody else uses meanwhile.
 """
 
 import os
@@ -69,6 +70,7 @@ def _child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
         env=environ,
         start_new_session=True,  # as kernels have: schedulers may share the cores out by session
     ) as child:

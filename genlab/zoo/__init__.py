@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from genlab import metrics, runs
-from genlab.runs.base import write_json, write_text
+from genlab.runs.base import write_json, write_whole
 
 FOLDER = Path(__file__).parent
 LIMIT = 2_000_000  # bytes of an entry's weights
@@ -101,10 +101,7 @@ def add(
             f"the zoo has an entry {name!r}; choose another name, or replace it by overwrite (--overwrite)"
         )
     made = runs.open_run(run)
-    tensors = load_file(runs.weights_of(run))
-    half = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
-    if wrong := [key for key, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ValueError(f"{', '.join(wrong)} of {run} do not fit float16, in which the zoo keeps weights")
+    half = _half(run)
     content = save(half)
     if len(content) > LIMIT:
         raise ValueError(
@@ -126,10 +123,19 @@ def add(
         "metrics": runs.evaluate(rounded, judge_for(rounded)),
     }
     write_json(folder / f"{name}.json", record)
-    write_text(folder / f"{name}.md", card(name, record))
+    write_whole(folder / f"{name}.md", card(name, record))
     path = folder / f"{name}.safetensors"  # comes last, since it is what makes a name known
     path.write_bytes(content)
     return path
+
+
+def _half(run: str | Path) -> dict[str, Tensor]:
+    """The weights of a run in float16."""
+    tensors = load_file(runs.weights_of(run))
+    half = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    if wrong := [key for key, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ValueError(f"{', '.join(wrong)} of {run} do not fit float16, in which the zoo keeps weights")
+    return half
 
 
 def card(name: str, record: dict[str, Any]) -> str:

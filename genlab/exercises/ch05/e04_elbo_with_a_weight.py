@@ -81,10 +81,11 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-Put the parts together: the ELBO per example with weight $\beta$ on the KL term, from binary images `x` and
-`logits`, both of shape `(n, …)` with one or more dimensions after the first, and `mu` and `logvar` of shape `(n, d)`. With $\beta = 0$ it is the reconstruction term. It falls linearly in $\beta$, with slope $-\operatorname{KL}$.
-Every value belongs to its own example: it stays as it was when other examples join the batch. Twice the pixels give
-twice the reconstruction term. As in 05.3 it is exact for logits of ±1,000. This is what a VAE maximises, so the gradients in
+Put the parts together: the ELBO per example with weight $\beta$ on the KL term, from binary images `x` and `logits`,
+both of shape `(n, …)` with one or more dimensions after the first, and `mu` and `logvar` of shape `(n, d)`. With
+$\beta = 0$ it is the reconstruction term. It falls linearly in $\beta$, with slope $-\operatorname{KL}$. Every value
+belongs to its own example: it stays as it was when other examples join the batch. Twice the pixels give twice the
+reconstruction term. As in 05.3 it is exact for logits of ±1,000. This is what a VAE maximises, so the gradients in
 `logits`, `mu` and `logvar` are compared as well: stay with torch.""",
     inputs=_elbo_inputs,
     solution=elbo_beta,

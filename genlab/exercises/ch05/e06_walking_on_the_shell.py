@@ -111,8 +111,9 @@ With $\omega$ the angle between $a$ and $b$,
 $$ \operatorname{slerp}(a, b, t) = \frac{\sin((1 - t)\,\omega)}{\sin \omega}\, a + \frac{\sin(t\,\omega)}{\sin \omega}\, b . \tag{5.14} $$
 
 Write it for `a` and `b` of shape `(n, d)` and a number `t`. At `t = 0` and `t = 1` it gives the ends. For vectors of
-equal length it keeps that length. For rows that point the same way, where $\sin\omega = 0$, it must fall back to the straight
-line, whatever the other rows do. No row is zero, and no two are opposite: between those there is no shortest way. Redraw the interpolation figure with it. Can you see a difference in 16 dimensions?""",
+equal length it keeps that length. For rows that point the same way, where $\sin\omega = 0$, it must fall back to the
+straight line, whatever the other rows do. No row is zero, and no two are opposite: between those there is no shortest
+way. Redraw the interpolation figure with it. Can you see a difference in 16 dimensions?""",
     inputs=_draw,
     solution=slerp,
     explanation=r"""

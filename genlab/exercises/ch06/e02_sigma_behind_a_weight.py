@@ -5,6 +5,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -21,9 +22,9 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=5,
     task=r"""
-A program minimises `c` times the *sum* of squared errors plus the KL, both as they are, per image. Write the $\sigma$ for which
-that is minus an ELBO with $\beta = 1$. For $c = \tfrac12$ it is 1.""",
-    inputs=lambda g: (0.01 + 20 * torch.rand((), generator=g).item(),),
+A program minimises `c` times the *sum* of squared errors plus the KL, both as they are, per image. Write the $\sigma$
+for which that is minus an ELBO with $\beta = 1$. For $c = \tfrac12$ it is 1.""",
+    inputs=lambda g: (10 ** (4 * torch.rand((), generator=g).item() - 2),),
     solution=sigma_of_weight,
     explanation=r"""
 Compare with (6.3): the Gaussian has $\frac{1}{2\sigma^2}$ before the square. So $c = \frac{1}{2\sigma^2}$, and
@@ -46,6 +47,15 @@ $\sigma = 1/\sqrt{2c}$. The larger the weight of the error, the smaller the $\si
             lambda c: math.sqrt(2 * c),
         ),
     ),
-    right=(lambda c: (2 * c) ** -0.5,),
-    probes={"the weight one half": lambda f: f(0.5)},
+    right=(
+        lambda c: (2 * c) ** -0.5,
+        lambda c: np.sqrt(0.5 / c),
+        lambda c: torch.rsqrt(torch.tensor(2.0 * c)),
+        lambda c: math.exp(-0.5 * math.log(2 * c)),
+    ),
+    probes={
+        "the weight one half": lambda f: f(0.5),
+        "a very small weight, 0.0001": lambda f: f(1e-4),
+        "a very large weight, 5,000": lambda f: f(5e3),
+    },
 )

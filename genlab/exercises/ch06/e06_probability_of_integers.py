@@ -3,6 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -11,10 +14,9 @@ from genlab.exercises import Exercise, mistake
 
 def log_bin(x, mean, log_scale, levels=256):
     """log P of integers x in 0 … levels − 1 under a logistic on [0, 1], tails in the end bins: same shape."""
-    half = 0.5 / (levels - 1)
-    v = x / (levels - 1)
-    upper = torch.sigmoid((v + half - mean) / torch.exp(log_scale))
-    lower = torch.sigmoid((v - half - mean) / torch.exp(log_scale))
+    x, mean, scale = x.double(), mean.double(), log_scale.double().exp()
+    upper = torch.sigmoid(((x + 0.5) / (levels - 1) - mean) / scale)
+    lower = torch.sigmoid(((x - 0.5) / (levels - 1) - mean) / scale)
     upper = torch.where(x == levels - 1, torch.ones_like(upper), upper)
     lower = torch.where(x == 0, torch.zeros_like(lower), lower)
     return torch.log((upper - lower).clamp(min=1e-12))
@@ -55,6 +57,27 @@ def _bin_by_differences(x, mean, log_scale, levels=256):
     return masses.gather(-1, x.long()[..., None]).squeeze(-1).clamp(min=1e-12).log()
 
 
+def _bin_by_logarithms(x, mean, log_scale, levels=256):
+    upper, lower = (((x + s) / (levels - 1) - mean) / log_scale.exp() for s in (0.5, -0.5))
+    inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+    inner = torch.where(x == 0, F.logsigmoid(upper), inner)
+    return torch.where(x == levels - 1, F.logsigmoid(-lower), inner)
+
+
+def _bin_by_numpy(x, mean, log_scale, levels=256):
+    x, mean, scale = x.numpy(), mean.numpy(), np.exp(log_scale.numpy())
+    upper, lower = (np.exp(-np.logaddexp(0, (mean - (x + s) / (levels - 1)) / scale)) for s in (0.5, -0.5))
+    masses = np.where(x == levels - 1, 1, upper) - np.where(x == 0, 0, lower)
+    return np.log(np.maximum(masses, 1e-12))
+
+
+def _draw(g):
+    rows, levels = (int(torch.randint(low, high, (), generator=g)) for low, high in ((1, 4), (5, 40)))
+    x = torch.randint(0, levels, (rows, 4), generator=g).float()
+    x[0] = torch.tensor([0.0, levels - 1.0, 1.0, levels - 2.0])
+    return x, torch.rand(rows, 4, generator=g), -1.5 * torch.rand(rows, 4, generator=g), levels
+
+
 @mistake(
     "bins twice as wide",
     "The bins are twice as wide as they should be, and they overlap.",
@@ -72,26 +95,30 @@ def _all_bins(f):
     return f(x, torch.full_like(x, 0.1), torch.full_like(x, -1.5), 16).exp().sum()
 
 
+def _far_below(f):
+    x, log_scale = torch.tensor([4.0, 5.0, 6.0, 5.0]), torch.tensor([-3.3, -3.3, -3.3, -8.0])
+    return f(x, torch.ones(4), log_scale, 16).clamp(min=math.log(1e-12))
+
+
 EXERCISE = Exercise(
     number="06.6",
     title="A probability for every integer",
     difficulty=2,
     minutes=15,
     task=r"""
-The logistic distribution has the distribution function $F(v) = \sigma((v - m)/s)$. Give the integer $x \in \{0, …, L-1\}$, as
-the grey value $v = x/(L-1)$, the mass between $v - \tfrac12\delta$ and $v + \tfrac12\delta$ with $\delta = 1/(L-1)$. The first
-bin takes all of the mass below, the last all above, so that the $L$ probabilities sum to one. Return logarithms, entry by entry;
-masses below $10^{-12}$ may be clamped.""",
-    inputs=lambda g: (
-        torch.tensor([[0.0, 3.0], [7.0, 15.0], [8.0, 0.0]]),
-        torch.rand(3, 2, generator=g),
-        -1 - torch.rand(3, 2, generator=g),
-        16,
-    ),
+The logistic distribution has the distribution function $F(v) = \sigma((v - m)/s)$. Give the integer
+$x \in \{0, …, L-1\}$, as the grey value $v = x/(L-1)$, the mass between $v - \tfrac12\delta$ and $v + \tfrac12\delta$
+with $\delta = 1/(L-1)$. The first bin takes all of the mass below, the last all above, so that the $L$ probabilities
+sum to one. Return logarithms, entry by entry, for `x`, `mean` $= m$ and `log_scale` $= \log s$ of the same shape; `x`
+holds integers as floats, `levels` is $L$. Masses below $10^{-12}$ may be clamped. Far above $m$ a difference of two
+numbers near 1 loses its digits in float32; the check does not look there.""",
+    inputs=_draw,
     solution=log_bin,
     explanation=r"""
-Neighbouring bins share their edge, so the differences of $F$ telescope, and with the two tails the sum is $1 - 0$. The package's
-version computes the logarithm of the difference without forming it, so that bins far out in a tail keep their digits.""",
+Neighbouring bins share their edge, so the differences of $F$ telescope, and with the two tails the sum is $1 - 0$. Far
+above $m$ both values of $F$ are near 1, so they are computed in float64, where their difference keeps its digits down
+to $10^{-12}$. The package's version computes the logarithm of the difference without forming it, so that bins far out
+in a tail keep their digits.""",
     hints=(
         "Two values of the distribution function, and their difference.",
         "The edges are half a step of $1/(L-1)$ away. Which edge has the first bin, and which the last?",
@@ -103,7 +130,14 @@ version computes the logarithm of the difference without forming it, so that bin
         _bin_density,
         _bin_wide,
     ),
-    right=(_bin_by_differences,),
-    probes={"the sum over all 16 integers": _all_bins},
+    right=(_bin_by_differences, _bin_by_logarithms, _bin_by_numpy),
+    probes={
+        "the sum over all 16 integers": _all_bins,
+        "two levels": lambda f: f(torch.tensor([0.0, 1.0]), torch.tensor([0.3, 0.3]), torch.tensor([-1.0, -0.5]), 2),
+        "a wide and a narrow scale, with the default of 256 levels": lambda f: f(
+            torch.tensor([[100.0], [102.0]]), torch.tensor([[0.4], [0.401]]), torch.tensor([[0.0], [-8.0]])
+        ),
+        "masses far below the mean, those under 1e-12 clamped": _far_below,
+    },
     tolerance=1e-3,
 )

@@ -3,6 +3,8 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+from fractions import Fraction
+
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -13,20 +15,28 @@ def beta_of_mean_squares(weight, pixels, sigma):
     return weight * pixels / (2 * sigma**2)
 
 
+def _beta_as_measured(weight, pixels, sigma):
+    x, mean = torch.zeros(2, pixels, dtype=torch.float64)
+    mean = mean + 1
+    q = torch.distributions.Normal(mean, sigma)
+    nats = q.log_prob(mean).sum() - q.log_prob(x).sum()
+    return weight * nats / (x - mean).square().mean()
+
+
 EXERCISE = Exercise(
     number="06.7",
     title="Audit a repository",
     difficulty=3,
     minutes=45,
     task=r"""
-A program averages the squared error over `pixels` pixels and adds `weight` times the KL, summed over latent dimensions. Write its
-effective $\beta$, read with a Gaussian of standard deviation `sigma`. Then audit: take a repository of your choice, write its loss
-as a function of `(x, out, mu, logvar)`, and pass it to `vae.effective_beta`. Say for which likelihood it is an ELBO, and with
-which $\beta$. If it is one for none, say what would mend it.""",
+A program averages the squared error over `pixels` pixels and adds `weight` times the KL, summed over latent dimensions.
+Write its effective $\beta$, read with a Gaussian of standard deviation `sigma`. Then audit: take a repository of your
+choice, write its loss as a function of `(x, out, mu, logvar)`, and pass it to `vae.effective_beta`. Say for which
+likelihood it is an ELBO, and with which $\beta$. If it is one for none, say what would mend it.""",
     inputs=lambda g: (
-        0.001 + torch.rand((), generator=g).item(),
+        10 ** (4 * torch.rand((), generator=g).item() - 3),
         int(torch.randint(100, 5000, (), generator=g)),
-        0.1 + torch.rand((), generator=g).item(),
+        10 ** (2 * torch.rand((), generator=g).item() - 1.5),
     ),
     solution=beta_of_mean_squares,
     explanation=r"""
@@ -55,7 +65,7 @@ In nats, $R = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The 
         ),
         Wrong(
             "upside down",
-            "This is the inverse, a/b.",
+            "This is 1/β: the weight of an error in nats, if the KL has the weight 1.",
             lambda weight, pixels, sigma: 2 * sigma**2 / (weight * pixels),
         ),
         Wrong(
@@ -64,11 +74,20 @@ In nats, $R = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The 
             lambda weight, pixels, sigma: weight * pixels * 2 * sigma**2,
         ),
     ),
-    right=(lambda weight, pixels, sigma: weight / (2 * sigma**2 / pixels),),
-    probes={"784 pixels, weight 1, σ² = ½": lambda f: f(1.0, 784, 0.5**0.5)},
+    right=(
+        _beta_as_measured,
+        lambda weight, pixels, sigma: weight / (2 * sigma**2 / pixels),
+        lambda weight, pixels, sigma: Fraction(weight) * pixels / (2 * Fraction(sigma) ** 2),
+        lambda weight, pixels, sigma: torch.tensor(weight) * pixels * 0.5 * torch.tensor(sigma) ** -2,
+    ),
+    probes={
+        "784 pixels, weight 1, σ² = ½": lambda f: f(1.0, 784, 0.5**0.5),
+        "a small σ of 0.01": lambda f: f(2.0, 3072, 0.01),
+        "one pixel": lambda f: f(0.25, 1, 2.0),
+    },
     discussion=r"""
 **For the open part.** A good audit quotes no code and has four lines: the range of the pixels, the likelihood, the two
-reductions, and $\beta$ as measured. Watch for three things. A sigmoid or tanh at the end of the decoder changes the output that
-the loss sees, so pass that output. A weight that depends on the batch size hides in "sum over the batch". And `logvar` may be
-$\log\sigma$: then the KL term is not parallel to the KL, and the function says so.""",
+reductions, and $\beta$ as measured. Watch for three things. A sigmoid or tanh at the end of the decoder changes the
+output that the loss sees, so pass that output. A weight that depends on the batch size hides in "sum over the batch".
+And `logvar` may be $\log\sigma$: then the KL term is not parallel to the KL, and the function says so.""",
 )

@@ -5,6 +5,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -24,6 +25,23 @@ def _water_by_loops(eigenvalues, t):
     return torch.tensor(rates), torch.tensor(errors)
 
 
+def _water_by_numpy(eigenvalues, t):
+    values = eigenvalues.numpy()
+    return np.stack([0.5 * np.log(np.maximum(values, t) / t), np.minimum(values, t)])
+
+
+def _water_by_masks(eigenvalues, t):
+    alive = eigenvalues > t
+    rates, errors = torch.zeros_like(eigenvalues), eigenvalues.clone()
+    rates[alive], errors[alive] = torch.log(torch.sqrt(eigenvalues[alive] / t)), t
+    return [rates, errors]
+
+
+def _draw(g):
+    t, d = 0.4 + torch.rand((), generator=g).item(), int(torch.randint(4, 12, (), generator=g))
+    return t * (0.05 + 3 * torch.rand(d, generator=g)), t
+
+
 EXERCISE = Exercise(
     number="07.1",
     title="The water level",
@@ -31,9 +49,10 @@ EXERCISE = Exercise(
     minutes=10,
     task=r"""
 Write (7.4): from the eigenvalues of the data's covariance and the level $t = \beta\sigma^2$ compute the rate of each
-direction, in nats, and its mean squared error. A direction whose eigenvalue is below $t$ has rate 0 and loses all its
+direction, in nats, and its mean squared error: a pair, in this order, each of shape `(d,)`. The
+eigenvalues are positive. A direction whose eigenvalue is below $t$ has rate 0 and loses all its
 variance. Where the eigenvalue is $e^2 t$, the rate is exactly 1 nat. All directions that are alive have the same error.""",
-    inputs=lambda g: (3 * torch.rand(6, generator=g) + 0.05, 0.6 + torch.rand((), generator=g).item()),
+    inputs=_draw,
     solution=water_filling,
     explanation=r"""
 At the optimum the posterior variance is $t/\lambda$ and the KL averages to $\tfrac12 \log(\lambda/t)$. Below the level it
@@ -70,9 +89,10 @@ would be negative, which no KL is: the direction is given up, and its whole vari
             lambda eigenvalues, t: (0.5 * torch.log(1 + eigenvalues / t), eigenvalues.clamp(max=t)),
         ),
     ),
-    right=(_water_by_loops,),
+    right=(_water_by_loops, _water_by_numpy, _water_by_masks),
     probes={
         "an eigenvalue of e² t": lambda f: f(torch.tensor([0.5 * math.e**2]), 0.5),
         "an eigenvalue below the level": lambda f: f(torch.tensor([0.25]), 0.5),
+        "eigenvalues of a millionth of t, of t and of 1,000 t": lambda f: f(torch.tensor([2.5e-7, 0.25, 250.0]), 0.25),
     },
 )

@@ -22,6 +22,17 @@ def _free_by_loops(kl, minimum):
     return total
 
 
+def _free_by_where(kl, minimum):
+    mean = torch.einsum("nd->d", kl) / len(kl)
+    return torch.where(mean > minimum, mean, torch.full_like(mean, minimum)).sum()
+
+
+def _draw(g):
+    n, d = (int(torch.randint(low, low + 3, (), generator=g)) for low in (5, 2))
+    kl = torch.rand(n, d, generator=g) * torch.tensor([0.1, 3.0, 1.6, 1.0])[:d]
+    return kl, 0.3 + 0.3 * torch.rand((), generator=g).item()
+
+
 EXERCISE = Exercise(
     number="07.2",
     title="Free bits",
@@ -30,8 +41,9 @@ EXERCISE = Exercise(
     task=r"""
 Write (7.5) for a matrix of KL terms `kl` of shape `(n, d)`. With `minimum = 0` it is the mean KL of the batch. If all
 dimensions are below the minimum it is `d * minimum`, and its gradient is zero. A dimension above the minimum on average
-is charged in full, also for those examples of which it is below.""",
-    inputs=lambda g: (torch.rand(5, 4, generator=g) * torch.tensor([0.1, 1.5, 0.8, 1.0]), 0.45),
+is charged in full, also for those examples of which it is below. The result is one number, and its gradient in
+`kl` is compared as well: stay with torch.""",
+    inputs=_draw,
     solution=free_bits_cost,
     explanation=r"""
 The order is: mean over the batch, maximum, sum over dimensions. With the maximum outside the sum, one dimension could
@@ -74,10 +86,16 @@ use up the allowance of all. With the maximum inside the mean, every single exam
             lambda kl, minimum: kl.mean(0).sum(),
         ),
     ),
-    right=(_free_by_loops, lambda kl, minimum: F.relu(kl.mean(0) - minimum).sum() + minimum * kl.shape[1]),
+    right=(
+        _free_by_loops,
+        _free_by_where,
+        lambda kl, minimum: F.relu(kl.mean(0) - minimum).sum() + minimum * kl.shape[1],
+    ),
     probes={
         "all dimensions below the minimum": lambda f: f(torch.full((3, 4), 0.1), 0.5),
-        "nothing free, minimum = 0": lambda f: f(torch.tensor([[0.2, 0.4], [0.6, 0.0]]), 0.0),
+        "nothing free, minimum = 0": lambda f: f(torch.tensor([[0.002, 0.4, 50.0], [0.004, 0.0, 70.0]]), 0.0),
+        "one example": lambda f: f(torch.tensor([[0.1, 2.0, 0.7]]), 0.5),
+        "one dimension": lambda f: f(torch.tensor([[0.1], [2.0], [0.7]]), 1.5),
     },
-    gradient=True,
+    gradient=("kl",),
 )

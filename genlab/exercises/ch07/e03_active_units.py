@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -21,9 +22,32 @@ def _active_by_loops(mu, threshold=0.01):
     return count
 
 
+def _active_by_numpy(mu, threshold=0.01):
+    return np.sum(np.var(mu.numpy(), axis=0) > threshold)
+
+
+def _active_by_covariance(mu, threshold=0.01):
+    return (torch.atleast_2d(torch.cov(mu.T)).diagonal() > threshold).sum()
+
+
 def _mu_to_count(g):
-    scale = torch.tensor([1.0, 0.02, 0.6, 0.09, 0.3, 0.16, 0.05])
-    return torch.randn(40, 7, generator=g) * scale + torch.tensor([0.0, 2.0, -1.0, 0.5, 3.0, -0.4, 0.3]), 0.02
+    n, d = (int(torch.randint(low, high, (), generator=g)) for low, high in ((25, 50), (6, 15)))
+    threshold = 10 ** (3 * torch.rand((), generator=g).item() - 3)
+    alive = torch.arange(d) < torch.randint(1, d, (), generator=g)
+    scale = threshold**0.5 * torch.where(
+        alive, 4.0, 0.3
+    )  # variances far from the threshold, however they are estimated
+    return torch.randn(n, d, generator=g) * scale + 2 * torch.randn(d, generator=g), threshold
+
+
+def _spikes():
+    """Columns of which one number is not 0, or all are the same: their deviation, range and mean differ widely."""
+    spikes = torch.zeros(8, 10)
+    spikes[3, :8] = torch.tensor([0.05, 0.08, 0.15, 0.2, 0.3, 0.4, 0.5, 0.9])
+    return spikes + torch.tensor([0.0] * 8 + [5.0, -1.0])
+
+
+_WAVE = torch.tensor([[0.0, 0.0, 5.0, 0.3], [1.0, 1.0, 5.0, -0.3], [0.0, 0.0, 5.0, 0.3], [1.0, 1.0, 5.0, -0.3]])
 
 
 EXERCISE = Exercise(
@@ -33,7 +57,8 @@ EXERCISE = Exercise(
     minutes=5,
     task=r"""
 From the posterior means `mu` of many images, shape `(n, d)`, count the active units of (7.6): the dimensions whose
-variance over images exceeds `threshold`. A dimension that is the same large number for every image is not active.""",
+variance over images exceeds `threshold`. Divide by $n$ or by $n - 1$, as you like: no variance lies so close to the
+threshold that it matters. A dimension that is the same large number for every image is not active.""",
     inputs=_mu_to_count,
     solution=active_units,
     explanation=r"""
@@ -76,11 +101,12 @@ from zero it is.""",
             lambda mu, threshold=0.01: (mu.var(0) > threshold).float().mean().item(),
         ),
     ),
-    right=(_active_by_loops,),
+    right=(_active_by_loops, _active_by_numpy, _active_by_covariance),
     probes={
-        "the default threshold": lambda f: f(torch.tensor([[0.0, 0.0, 5.0], [0.18, 0.1, 5.0]])),
-        "means that are the same for all images": lambda f: f(torch.full((6, 3), 2.0)),
-        "a variance of exactly the threshold": lambda f: f(torch.tensor([[0.0], [1.0]]), 0.5),
+        "variances around the default threshold": lambda f: f(_WAVE * torch.tensor([0.24, 0.16, 1.0, 1.0])),
+        "means that are the same for all images": lambda f: f(torch.full((6, 3), 3000.1)),
+        "columns that are 0 but for one image": lambda f: f(_spikes(), 0.04),
+        "large means that differ by 1": lambda f: f(3000 + _WAVE[:, :1], 0.2),
         "a single varying dimension, threshold 0": lambda f: f(torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), 0.0),
     },
 )

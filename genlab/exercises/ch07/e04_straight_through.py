@@ -4,6 +4,7 @@
 # mypy: allow-untyped-defs
 
 import torch
+from torch.nn import functional as F
 
 from genlab.exercises import Exercise, Wrong, mistake
 
@@ -23,6 +24,27 @@ def _straight_by_loops(h, codebook):
     return torch.stack(rows)
 
 
+def _straight_by_one_hot(h, codebook):
+    distance = ((h[:, None] - codebook) ** 2).sum(-1)
+    e = F.one_hot(distance.argmin(1), len(codebook)).to(codebook.dtype) @ codebook
+    return h - h.detach() + e.detach()
+
+
+class _Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, h, codebook):
+        return codebook[(codebook.square().sum(1) - 2 * h @ codebook.T).argmin(1)]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
+def _draw(g):
+    n, d, k = (int(torch.randint(low, low + 4, (), generator=g)) for low in (8, 2, 5))
+    return torch.randn(n, d, generator=g), 1.5 * torch.randn(k, d, generator=g)
+
+
 @mistake(
     "a soft choice",
     "This averages the codebook with soft weights. The choice is hard: one vector for each row.",
@@ -37,9 +59,11 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-Write (7.10) for rows `h` of shape `(n, d)` and a codebook `(k, d)`. The values are those of the nearest codebook vectors.
-The derivative in `h` is 1, as if nothing had happened, and the codebook gets no gradient: it follows a moving average.""",
-    inputs=lambda g: (torch.randn(6, 3, generator=g), 1.5 * torch.randn(5, 3, generator=g)),
+Write (7.10) for rows `h` of shape `(n, d)` and a codebook `(k, d)`. The values are those of the nearest codebook vectors,
+nearest by the Euclidean distance.
+The derivative in `h` is 1, as if nothing had happened, and the codebook gets no gradient: it follows a moving average. Both
+gradients are compared.""",
+    inputs=_draw,
     solution=straight_through,
     explanation=r"""
 In the forward direction $h + (e - h)$ is $e$. The bracket is detached, so backward only the first $h$ is seen. Since $e$
@@ -57,7 +81,8 @@ stands in the bracket, the codebook is cut off too.""",
         ),
         Wrong(
             "the gradient goes to the codebook",
-            "The gradient goes to the codebook instead of h: the encoder would never learn. Without detach, h and −h cancel.",
+            "The gradient goes to the codebook instead of h: the encoder would never learn. In h + (e − h) without detach "
+            "that is so as well, since h and −h cancel.",
             lambda h, codebook: codebook[torch.cdist(h, codebook).argmin(1)],
         ),
         Wrong(
@@ -77,10 +102,16 @@ stands in the bracket, the codebook is cut off too.""",
         ),
         _soft,
     ),
-    right=(_straight_by_loops,),
+    right=(_straight_by_loops, _straight_by_one_hot, _Through.apply),
     probes={
         "rows that are codebook vectors": lambda f: f(torch.eye(3)[[2, 0]], torch.eye(3)),
         "a long vector and a near one": lambda f: f(torch.tensor([[1.0, 0.0]]), torch.tensor([[9.0, 0.0], [0.5, 0.0]])),
+        "near by the Euclidean distance, not by the largest or the summed difference": lambda f: f(
+            torch.zeros(2, 3), torch.tensor([[2.0, 2.0, 2.0], [3.0, 0.0, 0.0], [2.0, 2.0, 0.5]])
+        ),
+        "one dimension, and a codebook of one vector": lambda f: f(
+            torch.tensor([[3.0], [-1.0]]), torch.tensor([[2.0]])
+        ),
     },
-    gradient=True,
+    gradient=("h", "codebook"),
 )

@@ -5,6 +5,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -27,6 +28,33 @@ def _bits_by_loops(logits, codes):
     return torch.stack(rows)
 
 
+def _bits_by_distributions(logits, codes):
+    places = torch.distributions.Categorical(logits=logits)
+    return -torch.distributions.Independent(places, 1).log_prob(codes) * math.log2(math.e)
+
+
+def _bits_by_numpy(logits, codes):
+    a = logits.numpy().astype(np.float64)
+    chosen = np.take_along_axis(a, codes.numpy()[..., None], -1)[..., 0]
+    return (np.logaddexp.reduce(a, axis=-1) - chosen).sum(1) / np.log(2)
+
+
+def _draw(g):
+    n, L, K = (int(torch.randint(low, low + 3, (), generator=g)) for low in (2, 4, 2))
+    return 2 * torch.randn(n, L, K, generator=g), torch.randint(0, K, (n, L), generator=g)
+
+
+@mistake(
+    "log of a probability",
+    (
+        "For moderate logits this is right, but a probability of exp(−1000) rounds to 0, and its logarithm is infinite. "
+        "torch.log_softmax never forms it."
+    ),
+)
+def _bits_by_softmax(logits, codes):
+    return -torch.softmax(logits, 2).gather(2, codes[..., None])[..., 0].log2().sum(1)
+
+
 @mistake(
     "shifted once more",
     (
@@ -45,10 +73,11 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=10,
     task=r"""
-Write $-\log_2 p(c)$ of (7.12) for logits of shape `(n, L, K)`, of which `logits[:, i]` belongs to code `i` and was made from
-the codes before it. Equal logits cost $L \log_2 K$ bits, whatever the codes. A prior that is sure and right costs 0.
-Adding a number to all $K$ logits of a place changes nothing.""",
-    inputs=lambda g: (2 * torch.randn(3, 5, 4, generator=g), torch.randint(0, 4, (3, 5), generator=g)),
+Write $-\log_2 p(c)$ of (7.12), one number for each of $n$ grids, for logits of shape `(n, L, K)`, of which
+`logits[:, i]` belongs to code `i` and was made from the codes before it. Equal logits cost $L \log_2 K$ bits, whatever
+the codes. A prior that is sure and right costs 0; one that is sure and wrong, by 1,000 in the logits, costs 1,443 bits,
+and not infinitely many. Adding a number to all $K$ logits of a place changes nothing.""",
+    inputs=_draw,
     solution=code_bits,
     explanation=r"""
 The product (7.12) becomes a sum of logarithms, one a place. `log_softmax` over the $K$ codes makes log-probabilities of
@@ -83,6 +112,7 @@ the logits, `gather` picks that of the code that came, and $\log_2 p = \log p / 
                 -F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1) / math.log(2)
             ),
         ),
+        _bits_by_softmax,
         _bits_shifted,
         Wrong(
             "softmax over the places",
@@ -99,6 +129,8 @@ the logits, `gather` picks that of the code that came, and $\log_2 p = \log p / 
     ),
     right=(
         _bits_by_loops,
+        _bits_by_distributions,
+        _bits_by_numpy,
         lambda logits, codes: F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1) / math.log(2),
     ),
     probes={
@@ -108,6 +140,11 @@ the logits, `gather` picks that of the code that came, and $\log_2 p = \log p / 
         ),
         "a prior that is sure and wrong": lambda f: f(
             1000.0 * F.one_hot(torch.tensor([[1, 0]]), 3).float(), torch.tensor([[1, 2]])
+        ),
+        "one grid of one code": lambda f: f(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.tensor([[1]])),
+        "5,000 added to all logits of a place": lambda f: f(
+            torch.tensor([[[0.0, 1.0], [5000.0, 5002.0]], [[-5000.0, -5001.0], [1.0, 0.0]]]),
+            torch.tensor([[1, 0], [1, 1]]),
         ),
     },
 )

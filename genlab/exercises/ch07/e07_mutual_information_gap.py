@@ -3,6 +3,9 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong, mistake
@@ -22,6 +25,23 @@ def _gap_by_sorting(information, entropy):
     return total / information.shape[1]
 
 
+def _gap_by_numpy(information, entropy):
+    known = np.sort(information.numpy() / entropy.numpy(), axis=0)
+    return np.mean(known[-1] - known[-2])
+
+
+def _gap_by_masks(information, entropy):
+    best, first = information.max(0)
+    others = information.scatter(0, first[None], -math.inf).max(0).values
+    return torch.dot(best - others, 1 / entropy) / len(entropy)
+
+
+def _draw(g):
+    d, m = (int(torch.randint(low, low + 4, (), generator=g)) for low in (3, 2))
+    entropy = 0.5 + 2 * torch.rand(m, generator=g)
+    return torch.rand(d, m, generator=g) * entropy, entropy
+
+
 @mistake(
     "divided by the mean entropy",
     "The mean gap is divided by the mean entropy. Divide each factor's gap by its own entropy, then average.",
@@ -37,12 +57,13 @@ EXERCISE = Exercise(
     difficulty=3,
     minutes=40,
     task=r"""
-Write the mutual information gap for any number of latents and factors, from a matrix of mutual informations and the
-factors' entropies, both in nats. It is 1 when each factor is known from one latent and no other knows of it, and 0 when
-two latents know each factor equally well. Renumbering latents or factors changes nothing. Then train five seeds of the
-β-VAE of this chapter on `spots`, for three values of $\beta$, and report the gap of all fifteen with their rates. Is
-the spread between seeds larger than the difference between the $\beta$? Which seed would you have shown in a paper?""",
-    inputs=lambda g: (torch.rand(4, 3, generator=g), 1.0 + torch.rand(3, generator=g)),
+Write the mutual information gap for two or more latents and any number of factors: one number, from a matrix of mutual
+informations and the factors' entropies, both in nats. It is 1 when each factor is known from one latent and no other
+knows of it, and 0 when two latents know each factor equally well. Renumbering latents or factors changes nothing. Then
+train five seeds of the β-VAE of this chapter on `spots`, for three values of $\beta$, and report the gap of all fifteen
+with their rates. Is the spread between seeds larger than the difference between the $\beta$? Which seed would you have
+shown in a paper?""",
+    inputs=_draw,
     solution=mutual_information_gap,
     explanation=r"""
 For each factor, a column, the two largest entries are compared, and the difference is divided by what there was to know.
@@ -86,12 +107,16 @@ The mean over factors comes last.""",
             ).sum(),
         ),
     ),
-    right=(_gap_by_sorting,),
+    right=(_gap_by_sorting, _gap_by_numpy, _gap_by_masks),
     probes={
         "each factor in a latent of its own": lambda f: f(
             torch.diag(torch.tensor([2.0, 1.0, 0.5])), torch.tensor([2.0, 1.0, 0.5])
         ),
         "two latents that share": lambda f: f(torch.ones(2, 3), torch.ones(3)),
+        "one factor, two latents": lambda f: f(torch.tensor([[0.2], [1.4]]), torch.tensor([2.0])),
+        "two factors that one latent knows": lambda f: f(
+            torch.tensor([[0.1, 0.2], [2.0, 1.0], [0.4, 0.5]]), torch.tensor([2.5, 1.5])
+        ),
     },
     discussion=r"""
 **For the open part.** A good report shows all fifteen gaps, not a mean, beside rate and distortion: a model that sends

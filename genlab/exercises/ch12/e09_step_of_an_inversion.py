@@ -4,6 +4,7 @@
 # mypy: allow-untyped-defs
 
 import math
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -103,17 +104,17 @@ than one alone. (Adam divides by the size of the gradient, which hides this mist
         Wrong(
             "uphill",
             "This steps uphill: the loss grows. Subtract the gradient.",
-            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell, sign=1.0),
+            partial(_step, sign=1.0),
         ),
         Wrong(
             "mean over the batch",
             "The rows are averaged, so the step shrinks as the batch grows. Each row is a search of its own: sum.",
-            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell, rows="mean"),
+            partial(_step, rows="mean"),
         ),
         Wrong(
             "mean over the pixels",
             "The squares are averaged over the pixels. With the sum asked for, the shell term has another weight.",
-            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell, pixels="mean"),
+            partial(_step, pixels="mean"),
         ),
         Wrong(
             "no shell",
@@ -123,26 +124,22 @@ than one alone. (Adam divides by the size of the gradient, which hides this mist
         Wrong(
             "pulled to the centre",
             "This pulls z towards 0, where hardly any z of training lies. Pull it towards the shell, norm √d.",
-            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell, radius=lambda z, norm: norm.square()),
+            partial(_step, radius=lambda z, norm: norm.square()),
         ),
         Wrong(
             "a shell of radius d",
             "The shell has radius d here. The squared norm is near d, so the norm is near √d.",
-            lambda G, x, z, lr, shell: _step(G, x, z, lr, shell, radius=lambda z, norm: (norm - z.shape[1]).square()),
+            partial(_step, radius=lambda z, norm: (norm - z.shape[1]).square()),
         ),
         Wrong(
             "squared norm for norm",
             "This compares the squared norm with d. The task has the norm and √d, which pulls less far out.",
-            lambda G, x, z, lr, shell: _step(
-                G, x, z, lr, shell, radius=lambda z, norm: (norm.square() - z.shape[1]).square()
-            ),
+            partial(_step, radius=lambda z, norm: (norm.square() - z.shape[1]).square()),
         ),
         Wrong(
             "one norm for all rows",
             "The norm runs over the whole batch. Each row has a norm of its own: dim=1.",
-            lambda G, x, z, lr, shell: _step(
-                G, x, z, lr, shell, radius=lambda z, norm: (z.norm() - math.sqrt(z.shape[1])).square() / len(z)
-            ),
+            partial(_step, radius=lambda z, norm: (z.norm() - math.sqrt(z.shape[1])).square() / len(z)),
         ),
         Wrong(
             "still attached",

@@ -24,7 +24,6 @@ class _PixelD(nn.Module):
         with torch.no_grad():
             for p in self.parameters():
                 p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
-        self.requires_grad_(False)
 
     def forward(self, x):
         if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
@@ -36,6 +35,21 @@ def _judge_by_loop(D, flat):
     return torch.stack([D(row.reshape(1, 1, 28, 28))[0, 0] for row in flat])
 
 
+def _judge_by_layers(D, flat):
+    return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), D, nn.Flatten(0))(flat)
+
+
+def _images(n):
+    """D, and n images whose rows, columns and signs all matter."""
+    generator = torch.Generator().manual_seed(4)
+    return _PixelD(generator), torch.randn(n, 784, generator=generator)
+
+
+def _reaches_d(f):
+    D, flat = _images(2)
+    return [g.abs().sum().item() > 0 for g in torch.autograd.grad(f(D, flat).sum(), list(D.parameters()))]
+
+
 EXERCISE = Exercise(
     number="A1.1",
     title="Flat images for a convolution",
@@ -44,8 +58,9 @@ EXERCISE = Exercise(
     task=r"""
 The article flattens its images before it gives them to a convolutional discriminator, which wants `(n, 1, 28, 28)`. Write
 what belongs between: images come as rows `flat` of shape `(n, 784)`, and `D` returns logits of shape `(n, 1)`. Your
-function returns one logit per image, shape `(n,)`. Rows of pixels stay rows.""",
-    inputs=lambda g: (_PixelD(g), torch.randn(3, 784, generator=g)),
+function returns one logit per image, shape `(n,)`, for one image too. Rows of pixels stay rows. Both players learn
+through it: gradients reach `flat` and the weights of `D`.""",
+    inputs=lambda g: (_PixelD(g), torch.randn(int(torch.randint(2, 6, (), generator=g)), 784, generator=g)),
     solution=judge_images,
     explanation=r"""
 `view(-1, 1, 28, 28)` only says how the same memory is read: 784 numbers are 28 rows of 28. A convolution without that
@@ -73,10 +88,20 @@ shape either raises or, worse, treats the batch as an image. The last `flatten` 
             lambda D, flat: D(flat.view(-1, 1, 28, 28)),
         ),
         Wrong(
+            "probabilities",
+            "These have passed a sigmoid: they are probabilities. Logits were asked for, as D returns them.",
+            lambda D, flat: torch.sigmoid(D(flat.view(-1, 1, 28, 28))).flatten(),
+        ),
+        Wrong(
             "one number for the batch",
             "One number for the whole batch came. Every image has a logit of its own.",
             lambda D, flat: D(flat.view(-1, 1, 28, 28)).mean(),
         ),
     ),
-    right=(_judge_by_loop, lambda D, flat: D(flat.unflatten(1, (1, 28, 28))).squeeze(1)),
+    right=(_judge_by_loop, _judge_by_layers, lambda D, flat: D(flat.unflatten(1, (1, 28, 28))).squeeze(1)),
+    probes={
+        "one image": lambda f: f(*_images(1)),
+        "whether gradients reach each of D's weights": _reaches_d,
+    },
+    gradient=("flat",),
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -11,6 +12,21 @@ from genlab.exercises import Exercise, Wrong
 def linear_covariance(W):
     """Covariance of G(z) = W z + b for z ~ N(0, I): W of shape (d, k) -> (d, d)."""
     return W @ W.T
+
+
+def _covariance_by_loops(W):
+    rows = W.tolist()
+    return [[sum(x * y for x, y in zip(p, q, strict=True)) for q in rows] for p in rows]
+
+
+def _covariance_in_numpy(W):
+    return np.einsum("ik,jk->ij", W.numpy(), W.numpy())
+
+
+def _weights(g):
+    size = 0.5 + 3 * torch.rand((), generator=g)
+    d, k = torch.randint(2, 7, (2,), generator=g).tolist()
+    return (size * torch.randn(d, k, generator=g),)
 
 
 EXERCISE = Exercise(
@@ -23,7 +39,7 @@ The article's generator is one linear layer, $G(z) = Wz + b$. An affine image of
 $b$. What is its covariance? With $k$ noise dimensions and $d$ pixels, $W$ has shape `(d, k)` and the covariance `(d, d)`,
 of rank at most $k$. So the best such generator is a Gaussian with the covariance of the data: principal component
 analysis, and nothing that a digit is made of.""",
-    inputs=lambda g: (torch.randn(4, 2, generator=g),),
+    inputs=_weights,
     solution=linear_covariance,
     explanation=r"""
 $\operatorname{Cov}[Wz + b] = \mathbb E[Wz z^\top W^\top] = W\,\mathbb E[zz^\top]\,W^\top = WW^\top$, by linearity and
@@ -53,8 +69,9 @@ because $\mathbb E[zz^\top] = I$. The constant $b$ moves the mean and leaves the
             "standard deviations", "These are the standard deviations of single pixels.", lambda W: (W**2).sum(1).sqrt()
         ),
     ),
-    right=(lambda W: sum(torch.outer(w, w) for w in W.T),),
+    right=(lambda W: sum(torch.outer(w, w) for w in W.T), _covariance_by_loops, _covariance_in_numpy),
     probes={
-        "the rank with one noise dimension": lambda f: int(torch.linalg.matrix_rank(f(torch.arange(1.0, 4)[:, None])))
+        "three pixels, one noise dimension": lambda f: f(torch.tensor([[1.0], [-2.0], [3.0]])),
+        "one pixel, three noise dimensions": lambda f: f(torch.tensor([[1.0, -2.0, 3.0]])),
     },
 )

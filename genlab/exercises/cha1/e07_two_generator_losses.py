@@ -6,7 +6,7 @@
 import torch
 from torch.nn import functional as F
 
-from genlab.exercises import Exercise, Wrong
+from genlab.exercises import Exercise, Wrong, mistake
 
 
 def g_losses(fake):
@@ -15,9 +15,29 @@ def g_losses(fake):
 
 
 def _slopes(f):
-    """Derivatives of both losses at a logit that says: generated, for sure."""
+    """Derivatives of both losses at a logit that says: generated, for sure. The first is small, and shown larger."""
     a = torch.tensor([-10.0], requires_grad=True)
-    return [torch.autograd.grad(loss, a, retain_graph=True)[0].item() for loss in f(a)]
+    saturating, other = (torch.autograd.grad(loss, a, retain_graph=True)[0].item() for loss in f(a))
+    return 1000 * saturating, other
+
+
+@mistake(
+    "logarithms of probabilities",
+    "Right for moderate logits. At 200 the sigmoid is exactly 1, at −200 it is 0, and the logarithm of 0 is infinite.",
+)
+def _by_probabilities(fake):
+    D = torch.sigmoid(fake)
+    return (1 - D).log().mean(), -D.log().mean()
+
+
+def _by_bce(fake):
+    bce = F.binary_cross_entropy_with_logits
+    return torch.stack([-bce(fake, torch.zeros_like(fake)), bce(fake, torch.ones_like(fake))])
+
+
+def _by_loop(fake):
+    zero = torch.zeros(())
+    return [-sum(torch.logaddexp(zero, a) for a in fake) / len(fake), sum(F.softplus(-a) for a in fake) / len(fake)]
 
 
 EXERCISE = Exercise(
@@ -27,9 +47,10 @@ EXERCISE = Exercise(
     minutes=8,
     task=r"""
 The article's text gives the generator's loss as $\mathbb E[\log(1 - D(G(z)))]$; its code minimises
-$-\mathbb E[\log D(G(z))]$, and does not say so. Write both from the logits of generated images, in this order. Both want
-the same, but compare their gradients at a logit of −10, where a young generator lives.""",
-    inputs=lambda g: (torch.randn(6, generator=g),),
+$-\mathbb E[\log D(G(z))]$, and does not say so. Write both from the logits of generated images, in this order, each a mean
+over the batch, and exact at logits of ±200. Both want the same, but compare their gradients in `fake` at a logit of −10,
+where a young generator lives. The check compares them too.""",
+    inputs=lambda g: (2 * torch.randn(int(torch.randint(2, 8, (), generator=g)), generator=g),),
     solution=g_losses,
     explanation=r"""
 With $D = \sigma(a)$ the first is $-\operatorname{softplus}(a)$, with derivative $-\sigma(a)$: at $a = -10$ that is
@@ -61,8 +82,18 @@ nearly $-1$ there. They have the same fixed point and different roads.""",
             "The logarithms are missing: these are probabilities.",
             lambda fake: ((1 - torch.sigmoid(fake)).mean(), -torch.sigmoid(fake).mean()),
         ),
+        _by_probabilities,
+        Wrong(
+            "sums",
+            "These are sums over the batch. An expectation is a mean, whatever the batch size.",
+            lambda fake: (-F.softplus(fake).sum(), F.softplus(-fake).sum()),
+        ),
     ),
-    right=(lambda fake: (F.logsigmoid(-fake).mean(), -F.logsigmoid(fake).mean()),),
-    probes={"the derivatives at a logit of −10": _slopes},
-    gradient=True,
+    right=(lambda fake: (F.logsigmoid(-fake).mean(), -F.logsigmoid(fake).mean()), _by_bce, _by_loop),
+    probes={
+        "1,000 times the first derivative at a logit of −10, and the second": _slopes,
+        "both losses at a logit of 200": lambda f: f(torch.tensor([200.0])),
+        "both losses at logits of −200 and 30": lambda f: f(torch.tensor([-200.0, 30.0])),
+    },
+    gradient=("fake",),
 )

@@ -6,7 +6,7 @@
 import torch
 from torch.nn import functional as F
 
-from genlab.exercises import Exercise, Wrong
+from genlab.exercises import Exercise, Wrong, mistake
 
 
 def two_heads(h, W_mu, b_mu, W_logvar, b_logvar):
@@ -14,8 +14,31 @@ def two_heads(h, W_mu, b_mu, W_logvar, b_logvar):
     return F.linear(h, W_mu, b_mu), F.linear(h, W_logvar, b_logvar)
 
 
+@mistake(
+    "unpacking the batch",
+    "This unpacks the batch: the first image's vector is called mu and the second's logvar. That is the article's "
+    "fault. With a batch of two it raises nothing; with another it does.",
+)
+def _unpacked(h, W_mu, b_mu, W_logvar, b_logvar):
+    mu, logvar = F.linear(h, W_mu, b_mu)
+    return mu, logvar
+
+
+def _heads_by_loop(h, W_mu, b_mu, W_logvar, b_logvar):
+    return torch.stack([W_mu @ x + b_mu for x in h]), torch.stack([W_logvar @ x + b_logvar for x in h])
+
+
+def _heads_by_einsum(h, W_mu, b_mu, W_logvar, b_logvar):
+    W, b = torch.stack([W_mu, W_logvar]), torch.stack([b_mu, b_logvar])
+    return torch.einsum("nm,kdm->knd", h, W) + b[:, None]
+
+
+def _heads(g, n, m, d):
+    return tuple(torch.randn(shape, generator=g) for shape in ((n, m), (d, m), (d,), (d, m), (d,)))
+
+
 def _heads_inputs(g):
-    return tuple(torch.randn(shape, generator=g) for shape in ((2, 4), (3, 4), (3,), (3, 4), (3,)))
+    return _heads(g, *((5, 4, 3), (3, 2, 4), (4, 6, 2), (6, 3, 5))[int(torch.randint(4, (), generator=g))])
 
 
 EXERCISE = Exercise(
@@ -26,7 +49,8 @@ EXERCISE = Exercise(
     task=r"""
 The article's encoder returns one vector per image, and `mu, logvar = encoder(x)` unpacks it. With two images in a batch
 that runs: it unpacks the *batch*, and calls the first image's vector `mu` and the second's `logvar`. Write the two heads:
-$\mu = W_\mu h + b_\mu$ and $\log\sigma^2 = W_v h + b_v$, each of shape `(n, d)`.""",
+$\mu = W_\mu h + b_\mu$ and $\log\sigma^2 = W_v h + b_v$, each of shape `(n, d)`, for one image and for one latent
+dimension too. The encoder learns through them, so the gradients in all five arguments are compared.""",
     inputs=_heads_inputs,
     solution=two_heads,
     explanation=r"""
@@ -39,12 +63,7 @@ autoencoder, and it does not generate.""",
         "Return `F.linear(h, W_mu, b_mu)` and the same with the other pair of weights.",
     ),
     wrong=(
-        Wrong(
-            "unpacking the batch",
-            "This unpacks the batch: the first image's vector is called mu and the second's logvar. That is the "
-            "article's fault, and with a batch of two it raises nothing.",
-            lambda h, W_mu, b_mu, W_logvar, b_logvar: tuple(F.linear(h, W_mu, b_mu)),
-        ),
+        _unpacked,
         Wrong(
             "one head twice",
             "Both come from one head: the spread is not free, it is tied to the mean.",
@@ -56,6 +75,11 @@ autoencoder, and it does not generate.""",
             lambda h, W_mu, b_mu, W_logvar, b_logvar: (F.linear(h, W_logvar, b_logvar), F.linear(h, W_mu, b_mu)),
         ),
         Wrong(
+            "without the biases",
+            "The biases are missing: with h = 0 the heads give b.",
+            lambda h, W_mu, b_mu, W_logvar, b_logvar: (h @ W_mu.T, h @ W_logvar.T),
+        ),
+        Wrong(
             "a variance",
             "The second head returns the variance. The logarithm is wanted: it may be any number, so a linear map fits.",
             lambda h, W_mu, b_mu, W_logvar, b_logvar: (F.linear(h, W_mu, b_mu), F.linear(h, W_logvar, b_logvar).exp()),
@@ -65,6 +89,13 @@ autoencoder, and it does not generate.""",
         lambda h, W_mu, b_mu, W_logvar, b_logvar: F.linear(
             h, torch.cat([W_mu, W_logvar]), torch.cat([b_mu, b_logvar])
         ).chunk(2, 1),
+        _heads_by_loop,
+        _heads_by_einsum,
     ),
-    gradient=True,
+    probes={
+        "one image": lambda f: f(*_heads(torch.Generator().manual_seed(1), 1, 3, 2)),
+        "two images": lambda f: f(*_heads(torch.Generator().manual_seed(2), 2, 4, 3)),
+        "one latent dimension": lambda f: f(*_heads(torch.Generator().manual_seed(3), 3, 2, 1)),
+    },
+    gradient=("h", "W_mu", "b_mu", "W_logvar", "b_logvar"),
 )

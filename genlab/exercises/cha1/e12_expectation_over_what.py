@@ -3,6 +3,8 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import math
+
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -13,6 +15,18 @@ def reconstruction_samples(mu, logvar, eps):
     return mu + torch.exp(0.5 * logvar) * eps
 
 
+def _samples_by_loops(mu, logvar, eps):
+    return [[m + math.e ** (v / 2) * e for m, v, e in zip(mu, logvar, noise, strict=True)] for noise in eps]
+
+
+def _samples_by_transform(mu, logvar, eps):
+    return torch.distributions.AffineTransform(mu, logvar.exp().sqrt())(eps)
+
+
+def _proposals(g, k, n, d):
+    return torch.randn(n, d, generator=g), 2 * torch.randn(n, d, generator=g), torch.randn(k, n, d, generator=g)
+
+
 EXERCISE = Exercise(
     number="A1.12",
     title="An expectation over what?",
@@ -21,11 +35,10 @@ EXERCISE = Exercise(
     task=r"""
 The article takes expectations "over $x$ and $z$" and does not say which distribution $z$ follows. In the reconstruction
 term it is $q(z \mid x)$, and not the prior: an image is explained by the $z$ that its own encoder proposes. From `mu` and
-`logvar`, each `(n, d)`, and standard normal noise `eps` of shape `(k, n, d)`, return $k$ samples $z$ for each image.""",
-    inputs=lambda g: (
-        torch.randn(3, 2, generator=g),
-        torch.randn(3, 2, generator=g),
-        torch.randn(4, 3, 2, generator=g),
+`logvar`, each `(n, d)`, and standard normal noise `eps` of shape `(k, n, d)`, return $k$ samples $z$ for each image. By
+them the encoder learns, so the gradients in `mu` and in `logvar` are compared.""",
+    inputs=lambda g: _proposals(
+        g, *((4, 3, 2), (2, 5, 3), (5, 2, 4), (3, 4, 6))[int(torch.randint(4, (), generator=g))]
     ),
     solution=reconstruction_samples,
     explanation=r"""
@@ -54,11 +67,26 @@ be noise that knows nothing of $x$, the best decoder would return the mean image
             lambda mu, logvar, eps: mu + logvar.exp() * eps,
         ),
         Wrong(
+            "the logarithm for the standard deviation",
+            "The noise is multiplied by the logarithm itself. exp(logvar / 2) is the standard deviation.",
+            lambda mu, logvar, eps: mu + logvar * eps,
+        ),
+        Wrong(
             "one sample for all",
             "Only the first of the k noises is used.",
             lambda mu, logvar, eps: mu + torch.exp(0.5 * logvar) * eps[0],
         ),
     ),
-    right=(lambda mu, logvar, eps: torch.stack([mu + (logvar / 2).exp() * e for e in eps]),),
-    gradient=True,
+    right=(
+        lambda mu, logvar, eps: torch.stack([mu + (logvar / 2).exp() * e for e in eps]),
+        _samples_by_loops,
+        _samples_by_transform,
+    ),
+    probes={
+        "one sample for each of three images": lambda f: f(*_proposals(torch.Generator().manual_seed(1), 1, 3, 2)),
+        "three samples for one image": lambda f: f(*_proposals(torch.Generator().manual_seed(2), 3, 1, 2)),
+        "one latent dimension": lambda f: f(*_proposals(torch.Generator().manual_seed(3), 2, 3, 1)),
+        "logvar of 6 and −6": lambda f: f(torch.ones(1, 2), torch.tensor([[6.0, -6.0]]), torch.ones(1, 1, 2)),
+    },
+    gradient=("mu", "logvar"),
 )

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -13,10 +14,24 @@ def binarise(x, u):
     return (u < x).float()
 
 
+def _binarise_in_numpy(x, u):
+    return (u.numpy() < x.numpy()).astype(np.uint8)
+
+
+def _binarise_by_loop(x, u):
+    on = [1 if v < grey else 0 for v, grey in zip(u.flatten().tolist(), x.flatten().tolist(), strict=True)]
+    return torch.tensor(on).reshape(x.shape)
+
+
+def _grey(g):
+    shape = ((4, 3), (7,), (2, 1, 3, 4))[int(torch.randint(3, (), generator=g))]
+    return torch.rand(shape, generator=g), torch.rand(shape, generator=g)
+
+
 def _share(f):
     x = torch.linspace(0, 1, 11).repeat(2000, 1)
     u = torch.rand(x.shape, generator=torch.Generator().manual_seed(5))
-    return (f(x, u).float().mean(0) - x[0]).abs().max().item() < 0.04
+    return (f(x, u).mean(0) - x[0]).abs().max().item() < 0.04
 
 
 EXERCISE = Exercise(
@@ -27,9 +42,10 @@ EXERCISE = Exercise(
     task=r"""
 The article leaves the reconstruction loss undefined. Its sigmoid decoder suggests a binary cross-entropy on grey pixels,
 and that is no likelihood: $\int_0^1 \lambda^x (1-\lambda)^{1-x}\,\mathrm dx$ is not 1. One honest way out is to make the
-pixels binary: draw each as 1 with probability equal to its grey value. Write it for given uniform numbers `u`. A black
-pixel, $x = 0$, must never be 1, and a white one, $x = 1$, must always be.""",
-    inputs=lambda g: (torch.rand(4, 3, generator=g), torch.rand(4, 3, generator=g)),
+pixels binary: draw each as 1 with probability equal to its grey value. Write it for given uniform numbers `u`, one for
+each pixel. Small `u` switch pixels on: a pixel that is 1 at some `u` is 1 at every smaller one. A black pixel, $x = 0$,
+must never be 1, and a white one, $x = 1$, must always be. Images have any shape.""",
+    inputs=_grey,
     solution=binarise,
     explanation=r"""
 $P(u < x) = x$ for uniform $u \in [0, 1)$. With the strict inequality a pixel of 0 is never on, even if $u = 0$, and a
@@ -51,6 +67,16 @@ with a stated variance, a discretised logistic.""",
             "The comparison is the wrong way round: this is a negative of the image.",
             lambda x, u: (u > x).float(),
         ),
+        Wrong(
+            "on at large u",
+            "The probability is right, but large u switch the pixels on here. In the task small ones do.",
+            lambda x, u: (u >= 1 - x).float(),
+        ),
+        Wrong(
+            "drawn without u",
+            "These pixels are drawn, but not by the numbers u that are given.",
+            lambda x, u: torch.bernoulli(x),
+        ),
         Wrong("grey as before", "The pixels are as grey as before.", lambda x, u: x + 0 * u),
         Wrong(
             "not strict",
@@ -58,8 +84,17 @@ with a stated variance, a discretised logistic.""",
             lambda x, u: (u <= x).float(),
         ),
     ),
-    right=(lambda x, u: torch.where(u < x, torch.ones_like(x), torch.zeros_like(x)), lambda x, u: (x - u > 0).float()),
+    right=(
+        lambda x, u: torch.where(u < x, torch.ones_like(x), torch.zeros_like(x)),
+        lambda x, u: torch.heaviside(x - u, torch.zeros(())),
+        _binarise_in_numpy,
+        _binarise_by_loop,
+    ),
     probes={
+        "one pixel, at u below and above its grey value": lambda f: (
+            f(torch.tensor([0.3]), torch.tensor([0.2])),
+            f(torch.tensor([0.3]), torch.tensor([0.4])),
+        ),
         "black pixels at u = 0": lambda f: f(torch.zeros(1, 3), torch.zeros(1, 3)),
         "white pixels at the largest u": lambda f: f(torch.ones(1, 3), torch.full((1, 3), 1 - 2**-24)),
         "whether the share of ones is the grey value": _share,

@@ -3,6 +3,7 @@
 # Readers see the functions here as they are, so they carry no types.
 # mypy: allow-untyped-defs
 
+import numpy as np
 import torch
 
 from genlab.exercises import Exercise, Wrong
@@ -13,6 +14,23 @@ def epoch_loss(losses, sizes):
     return (losses * sizes).sum() / sizes.sum()
 
 
+def _running(losses, sizes):
+    mean = seen = 0.0
+    for loss, size in zip(losses.tolist(), sizes.tolist(), strict=True):
+        seen += size
+        mean += (loss - mean) * size / seen
+    return mean
+
+
+def _in_numpy(losses, sizes):
+    return np.average(losses.numpy(), weights=sizes.numpy())
+
+
+def _epoch(g):
+    m = int(torch.randint(2, 7, (), generator=g))
+    return 3 * torch.randn(m, generator=g) + 1, torch.randint(1, 20, (m,), generator=g).float()
+
+
 EXERCISE = Exercise(
     number="A1.14",
     title="What an epoch reports",
@@ -20,10 +38,11 @@ EXERCISE = Exercise(
     minutes=30,
     task=r"""
 The article seeds nothing, evaluates nothing, and prints the last batch's loss as the epoch's. Write the mean loss *per
-image* over an epoch, from the mean loss and the size of every batch; the last batch is usually smaller. Then take both
+image* over an epoch, from the mean loss and the size of every batch. The sizes may all differ, as they do where a data
+loader fills batches by length; usually only the last is smaller. Then take both
 mended programs of this chapter: give them a seed, a held-out test set and a report after each epoch, and say for each
 number how far it would move with another seed and with another test set.""",
-    inputs=lambda g: (torch.randn(4, generator=g) + 3, torch.tensor([8.0, 8.0, 8.0, 3.0])),
+    inputs=_epoch,
     solution=epoch_loss,
     explanation=r"""
 A batch of 3 images counts for 3, not for 8: weigh the means by the sizes. The mean of the means is right only if all
@@ -55,8 +74,12 @@ batches are equal, and the last batch alone is a random draw of a few images."""
             lambda losses, sizes: (losses * sizes).sum() / len(losses),
         ),
     ),
-    right=(lambda losses, sizes: torch.dot(losses, sizes / sizes.sum()),),
-    probes={"batches of equal size": lambda f: f(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([5.0, 5.0, 5.0]))},
+    right=(lambda losses, sizes: torch.dot(losses, sizes / sizes.sum()), _running, _in_numpy),
+    probes={
+        "batches of equal size": lambda f: f(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([5.0, 5.0, 5.0])),
+        "a smaller last batch": lambda f: f(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([8.0, 8.0, 3.0])),
+        "one batch": lambda f: f(torch.tensor([-2.0]), torch.tensor([7.0])),
+    },
     discussion=r"""
 **For the open part.** A seed makes a run repeatable, not right: the spread over at least three seeds says how far a
 number moves by luck of the start and the order. The standard error over test images says how far it would move with
