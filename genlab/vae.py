@@ -28,7 +28,7 @@ from genlab.densities import (
     kl_sampled,
     log_normal,
 )
-from genlab.nets.common import evaluating
+from genlab.nets.common import evaluating, is_sigmoid
 from genlab.processes import place, summed
 from genlab.train import Noise, Player
 
@@ -235,13 +235,8 @@ def _check_output(output: Output, z_dim: int, *, logits: bool) -> None:
     """Raise a ValueError for another number of latent dimensions; warn of a sigmoid where logits are wanted."""
     if output.mu.shape[-1] != z_dim:
         raise ValueError(f"z_dim={z_dim}, but the encoder gives {output.mu.shape[-1]} dimensions; make them equal")
-    low, high = torch.stack(torch.aminmax(output.out.detach())).tolist()
-    if logits and low > 0 and high < 1 and output.out.numel() > 100:
-        warnings.warn(
-            f"the decoder's output lies between {low:.2f} and {high:.2f}, as if it ended in a sigmoid; this likelihood "
-            "takes logits: leave the sigmoid out",
-            stacklevel=2,
-        )
+    if logits and is_sigmoid(output.out):
+        warnings.warn("the decoder ends in a sigmoid, but this likelihood takes logits: take it out", stacklevel=2)
 
 
 @torch.no_grad()

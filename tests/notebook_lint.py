@@ -5,11 +5,14 @@ import builtins
 import re
 import symtable
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from nbformat import NotebookNode
 
 from genlab.exercises import shelf
+from genlab.tools.notebooks import install_cell
 
+ROOT = Path(__file__).parents[1]
 SECTIONS = ("You will be able to", "Exercises", "What you now know", "References")
 TAGS = {"nbval-ignore-output"}
 LIMIT = 1_000_000
@@ -99,8 +102,15 @@ def plain_python(notebook: NotebookNode) -> list[str]:
     return [f"code has {m[0].strip()!r}" for cell in code(notebook) if (m := odd.search(cell.source))]
 
 
+def starts_by_installing(notebook: NotebookNode) -> list[str]:
+    """The first code cell installs the package where it is missing, as in Colab and Kaggle."""
+    wanted = install_cell(ROOT / "book.toml")
+    first = next((cell.source for cell in code(notebook)), "")
+    return [] if first == wanted else ["store the first cell by python -m genlab.tools.notebooks --install"]
+
+
 def one_imports_cell(notebook: NotebookNode) -> list[str]:
-    found = [c for c in code(notebook) if re.search(r"^(?:import|from) ", c.source, re.MULTILINE)]
+    found = [c for c in code(notebook)[1:] if re.search(r"^(?:import|from) ", c.source, re.MULTILINE)]
     return [] if len(found) == 1 else [f"{len(found)} cells import, but one should"]
 
 
@@ -207,6 +217,7 @@ RULES: list[Rule] = [
     no_machine_paths,
     nothing_that_changes,
     plain_python,
+    starts_by_installing,
     one_imports_cell,
     imports_are_used,
     prose_names_what_is_there,

@@ -11,7 +11,7 @@ import pytest
 from genlab import exercises
 from genlab.exercises import __main__ as command
 from genlab.exercises import authoring, log, mutants, shelf
-from genlab.exercises.authoring import findings, load
+from genlab.exercises.authoring import findings, read
 
 GOOD = shelf.file("05.1")
 
@@ -59,7 +59,7 @@ def test_a_good_copy_lacks_nothing(chapter: Path) -> None:
 
 SOLUTION = "return 0.5 * (logvar.exp() + mu**2 - 1 - logvar).sum(1)\n"
 TASK = shelf.find("05.1").task
-INPUTS = "(torch.randn(5, 3, generator=g), torch.randn(5, 3, generator=g))"
+INPUTS = "torch.randn(n, d, generator=g), torch.randn(n, d, generator=g)"
 # A fault, how to make it, and what is said of it.
 FAULTS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "number": ([('"05.1"', '"05.2"')], "the file's name says 05.1, but number='05.2'"),
@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[list[tuple[str, str]], str]] = {
         [("This is twice the KL: the one half is missing.", "Twice the KL.")],
         "the message of 'one half is missing' has four words or fewer",
     ),
-    "arguments": ([(INPUTS, INPUTS[:-1] + ", 1)")], "kl_to_standard() takes 2 positional arguments but 3 were given"),
+    "arguments": ([(INPUTS, INPUTS + ", 1")], "kl_to_standard() takes 2 positional arguments but 3 were given"),
     "stub": (
         [("def kl_to_standard(mu, logvar)", "def kl_to_standard(mu, logvar, turn=torch.pi)")],
         "it cannot be checked: NameError: name 'torch' is not defined",
@@ -180,14 +180,14 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(chapter: Path, ki
     lines = path.read_text(encoding="utf-8").splitlines()
     wanted = len(lines) if kind == "name" else 1 + next(i for i, x in enumerate(lines) if x.startswith("EXERCISE"))
     with pytest.raises(ValueError, match=rf"e01_kl_term\.py, line {wanted}: ") as error:
-        load(path)
+        read(path)
     assert said in str(error.value)
 
 
 def test_a_file_without_an_exercise_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "e01_a.py").write_text("EXERCISES = []", encoding="utf-8")
     with pytest.raises(ValueError, match=r"has no EXERCISE; end it with"):
-        load(tmp_path / "e01_a.py")
+        read(tmp_path / "e01_a.py")
 
 
 def test_the_command_ends_with_1_when_anything_is_missing(

@@ -53,24 +53,26 @@ def good() -> NotebookNode:
     tasks = [source for e in shelf.of("05") for source in (f'exercise("{e.number}")', e.cell)]
     cells = [
         new_markdown_cell(TITLE),
-        new_code_cell("import math", execution_count=1),
+        new_code_cell(notebooks.install_cell(FOLDER.parent / "book.toml"), execution_count=1),
+        new_code_cell("import math", execution_count=2),
         new_code_cell(
-            "print(math.floor(2.5))", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]
+            "print(math.floor(2.5))", execution_count=3, outputs=[new_output("stream", name="stdout", text="2\n")]
         ),
-        new_code_cell("f()", execution_count=3, outputs=[figure]),
-        *(new_code_cell(source, execution_count=i) for i, source in enumerate(tasks, 4)),
+        new_code_cell("f()", execution_count=4, outputs=[figure]),
+        *(new_code_cell(source, execution_count=i) for i, source in enumerate(tasks, 5)),
         new_markdown_cell(END),
     ]
     return new_notebook(cells=cells)
 
 
 def say(notebook: NotebookNode, text: str, name: str = "stdout") -> None:
-    notebook.cells[2].outputs = [new_output("stream", name=name, text=text)]
+    notebook.cells[3].outputs = [new_output("stream", name=name, text=text)]
 
 
 def change(name: str, notebook: NotebookNode) -> None:
     """Break one rule."""
-    cells = notebook.cells
+    title, install, *rest = notebook.cells
+    cells = [title, *rest]
     if name == "executed_in_order":
         cells[2].execution_count = None
     elif name == "no_errors":
@@ -93,6 +95,8 @@ def change(name: str, notebook: NotebookNode) -> None:
         cells[2].source = "%matplotlib inline"
     elif name == "one_imports_cell":
         cells[2].source = "from math import pi"
+    elif name == "starts_by_installing":
+        install.source += "\nprint(1)"
     elif name == "imports_are_used":
         cells[1].source = "import math\nfrom math import pi"
     elif name == "prose_names_what_is_there":
@@ -139,7 +143,7 @@ def test_mathematics_and_web_addresses_are_no_paths() -> None:
 @pytest.mark.parametrize("source", ["from math import *", "import sys\nsys.path.append('x')", "!ls", "%%time\nx = 1"])
 def test_code_that_is_no_plain_python_is_caught(source: str) -> None:
     notebook = good()
-    notebook.cells[2].source = source
+    notebook.cells[3].source = source
     assert lint.plain_python(notebook) != []
 
 
@@ -172,9 +176,9 @@ def test_sections_in_another_order_are_caught() -> None:
 
 def test_alt_text_that_is_short_or_not_repeated_is_caught() -> None:
     short, other = good(), good()
-    short.cells[3].outputs[0].metadata["image/png"]["alt"] = "A line."
-    short.cells[3].outputs[0].data["text/plain"] = "Figure: A line."
-    other.cells[3].outputs[0].data["text/plain"] = "<Figure size 800x300>"
+    short.cells[4].outputs[0].metadata["image/png"]["alt"] = "A line."
+    short.cells[4].outputs[0].data["text/plain"] = "Figure: A line."
+    other.cells[4].outputs[0].data["text/plain"] = "<Figure size 800x300>"
     assert lint.figures_have_alt_text(short) and lint.figures_have_alt_text(other)
 
 
@@ -187,9 +191,9 @@ def test_more_than_15_percent_ignored_is_caught() -> None:
 
 def test_an_exercise_that_is_missing_or_out_of_order_is_caught() -> None:
     short, swapped, few = good(), good(), good()
-    del short.cells[4:6]
-    swapped.cells[4:8] = [*swapped.cells[6:8], *swapped.cells[4:6]]
-    del few.cells[4:-1]
+    del short.cells[5:7]
+    swapped.cells[5:9] = [*swapped.cells[7:9], *swapped.cells[5:7]]
+    del few.cells[5:-1]
     for notebook, fault in ((short, "the chapter has"), (swapped, "the chapter has"), (few, "five or more")):
         assert fault in lint.exercises_are_those_of_the_course(notebook)[-1]
 
@@ -227,7 +231,7 @@ def test_nbval_is_green_on_a_stored_notebook_and_red_when_an_output_is_corrupted
 
 def test_nbval_is_red_when_an_output_of_a_real_notebook_is_corrupted(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
-    notebook.cells = notebook.cells[:6]  # up to the first claims: quick, and it imports what the course imports
+    notebook.cells = notebook.cells[:7]  # up to the first claims: quick, and it imports what the course imports
     claim = next(o for c in notebook.cells for o in c.get("outputs", []) if "✓" in o.get("text", ""))
     path = tmp_path / NOTEBOOKS[0].name
     nbformat.write(notebook, path)

@@ -665,7 +665,7 @@ def test_what_is_no_output_of_a_vae_is_refused_in_words() -> None:
 
 
 def test_a_decoder_that_ends_in_a_sigmoid_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="as if it ended in a sigmoid; this likelihood takes logits"):
+    with pytest.warns(UserWarning, match="ends in a sigmoid, but this likelihood takes logits"):
         own_player(Squashed()).loss(pixels(), 1)
     own_player(Squashed(), likelihood="gaussian").loss(pixels(), 1)  # where it is right; a warning would be an error
 

@@ -71,8 +71,8 @@ def chapter(
         place = f"{source}, cell {number}"
         if cell.cell_type == "markdown":
             parts.append(prose(_attached(cell, place, images, depth), place))
-        elif cell.cell_type == "code" and cell.source.strip():
-            # HTML, not a fence: Markdown and mdBook's includes leave it alone.
+        elif cell.cell_type == "code" and cell.source.strip() and 'find_spec("genlab")' not in cell.source:
+            # Without the cell that installs the package. HTML, not a fence: Markdown and includes leave it alone.
             parts.append(f'<pre><code class="language-python">{quote(cell.source)}\n</code></pre>')
             if answer := show.CHECKED.search(cell.source):
                 folded = _folded(_exercise(answer[1], place))

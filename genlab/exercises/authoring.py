@@ -51,7 +51,7 @@ def files(target: str) -> list[Path]:
     return [shelf.file(number) for number in ([target] if "." in target else shelf.numbers(target))]
 
 
-def load(path: Path) -> Exercise:
+def read(path: Path) -> Exercise:
     """The exercise in a file, imported afresh.
 
     Raises:
@@ -88,7 +88,7 @@ def findings(path: Path, notebooks: Path) -> Iterator[Finding]:
     Raises:
         ValueError: the file cannot be imported.
     """
-    exercise = load(path)
+    exercise = read(path)
     notebook, shown = _notebook(exercise, notebooks)
     yield from _safely(lambda: [_named(exercise, path), _in_order(path)], path)
     yield from _safely(lambda: _whole(exercise), path)

@@ -11,7 +11,7 @@ import torch
 
 from genlab.exercises import session, words
 from genlab.exercises.limit import TimeLimit, inside, interruptible, limited
-from genlab.exercises.observe import CHANGES, GRADIENT, Observation, Run, untouched
+from genlab.exercises.observe import CHANGES, GRADIENT, Observation, Trial, untouched
 from genlab.exercises.values import Failure, Unusable, same, text, type_name
 
 Answer = Callable[..., Any]
@@ -167,7 +167,7 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
         return Verdict(exercise, WRONG, "what was passed", "a function", type_name(answer), told)
     with session.kept(), interruptible(answer):
         expected = _expected(exercise)
-        run = Run(exercise, answer, model=expected, aloud=True)
+        run = Trial(exercise, answer, model=expected, aloud=True)
         try:
             came = limited(LIMIT, lambda: list(run.observe()))
             if untouched(came[0].value):
@@ -189,7 +189,7 @@ def accepts(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 
     """Whether an answer does all that the solution does, within the time."""
     with session.kept():
         expected = _expected(exercise, first=first, draws=draws)
-        run = Run(exercise, answer, model=expected)
+        run = Trial(exercise, answer, model=expected)
         try:
             with interruptible(answer):
                 found = run.observe(first=first, draws=draws)
@@ -201,7 +201,7 @@ def accepts(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 
 def observe(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 3) -> list[Observation]:
     """What an answer does with random arguments, number `first` and following, and with the exercise's probes."""
     with session.kept():
-        return list(Run(exercise, answer).observe(first=first, draws=draws))
+        return list(Trial(exercise, answer).observe(first=first, draws=draws))
 
 
 def _expected(exercise: Exercise, **which: int) -> list[Observation]:
@@ -238,7 +238,7 @@ def _verdict(
     exercise: Exercise, expected: list[Observation], came: list[Observation], at: int, known: str | None
 ) -> Verdict:
     e, c = expected[at], came[at]
-    run = Run(exercise, exercise.solution)
+    run = Trial(exercise, exercise.solution)
     told = known or words.meaning(expected, came, at, exercise.tolerance, run.names)
     arguments = c.arguments
     if c.draw is not None:
@@ -252,6 +252,6 @@ def _verdict(
 def _known(exercise: Exercise, expected: list[Observation], came: list[Observation]) -> str | None:
     """The message of the named wrong answer that does what this answer does."""
     for wrong in exercise.wrong:
-        if _difference(exercise, Run(exercise, wrong.answer, model=expected).observe(), came, exact=True) is None:
+        if _difference(exercise, Trial(exercise, wrong.answer, model=expected).observe(), came, exact=True) is None:
             return wrong.message
     return None

@@ -81,7 +81,7 @@ def untouched(value: Any) -> bool:
     return value is NotImplemented or value is Ellipsis
 
 
-class Run:
+class Trial:
     """An answer under observation.
 
     Args:
@@ -197,7 +197,7 @@ class Run:
 class _Calls:
     """The calls of an answer in one test: each gets fresh arguments, and gives its result in the solution's form."""
 
-    def __init__(self, run: Run, models: Sequence[Any], *, copies: bool) -> None:
+    def __init__(self, run: Trial, models: Sequence[Any], *, copies: bool) -> None:
         self.run, self.models, self.copies = run, models, copies
         self.results: list[Any] = []
         self.arguments: tuple[Any, ...] = ()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genlab.gan.objectives import Objective, takes_logits
 from genlab.gan.penalties import Judge, refuse_mixing
-from genlab.nets import evaluating
+from genlab.nets.common import evaluating, is_sigmoid
 
 
 class Door:
@@ -126,17 +126,3 @@ def told(net: str, what: str, given: tuple[Tensor, ...], remedy: str) -> Iterato
         raise ValueError(
             f"{net} cannot take {what} of shape {tuple(given[0].shape)}{labels}: {str(error).splitlines()[0]}. {remedy}"
         ) from error
-
-
-RESHAPING = (
-    *("View", "Squeeze", "Unsqueeze", "Reshape", "UnsafeView", "Select", "Split", "Slice", "Alias", "Permute"),
-    *("Transpose", "Clone", "ToCopy", "Mean"),
-)
-
-
-def is_sigmoid(value: Tensor) -> bool:
-    """Whether a tensor was made by a sigmoid, and only reshaped, converted or averaged after it."""
-    node = value.grad_fn
-    while node is not None and node.name().startswith(RESHAPING):
-        node = node.next_functions[0][0]
-    return node is not None and node.name().startswith("Sigmoid")

@@ -136,3 +136,17 @@ def halvings(size: int) -> tuple[int, int]:
         )
     stages = int(math.log2(size // 4))
     return size >> stages, stages
+
+
+RESHAPING = (
+    *("View", "Squeeze", "Unsqueeze", "Reshape", "UnsafeView", "Select", "Split", "Slice", "Alias", "Permute"),
+    *("Transpose", "Clone", "ToCopy", "Mean"),
+)
+
+
+def is_sigmoid(value: Tensor) -> bool:
+    """Whether a tensor was made by a sigmoid, and only reshaped, converted or averaged after it."""
+    node = value.grad_fn
+    while node is not None and node.name().startswith(RESHAPING):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("Sigmoid")

@@ -94,12 +94,7 @@ def add(
     Raises:
         ValueError: the folder holds no finished run, the name is none or taken, or the weights do not fit into the zoo.
     """
-    if not re.fullmatch(r"[\w-]+", name):
-        raise ValueError(f"name={name!r} becomes the name of files: use letters, digits, _ and -")
-    if not overwrite and (folder / f"{name}.safetensors").exists():
-        raise ValueError(
-            f"the zoo has an entry {name!r}; choose another name, or replace it by overwrite (--overwrite)"
-        )
+    _check_name(name, folder, overwrite)
     made = runs.open_run(run)
     half = _half(run)
     content = save(half)
@@ -127,6 +122,15 @@ def add(
     path = folder / f"{name}.safetensors"  # comes last, since it is what makes a name known
     path.write_bytes(content)
     return path
+
+
+def _check_name(name: str, folder: Path, overwrite: bool) -> None:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"name={name!r} becomes the name of files: use letters, digits, _ and -")
+    if not overwrite and (folder / f"{name}.safetensors").exists():
+        raise ValueError(
+            f"the zoo has an entry {name!r}; choose another name, or replace it by overwrite (--overwrite)"
+        )
 
 
 def _half(run: str | Path) -> dict[str, Tensor]:
