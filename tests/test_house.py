@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,3 +233,11 @@ def test_a_name_means_one_thing(name: str) -> None:
         "verify": {"genlab.verify"},
     }
     assert set(found) == one.get(name, set())
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_git_ignores_no_file_of_the_package() -> None:
+    """A rule for what runs leave behind, "runs/", also meant genlab/runs: only the copy at hand had it."""
+    names = [path.relative_to(ROOT).as_posix() for path in FILES]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert done.stdout.split() == []
