@@ -121,7 +121,7 @@ def writes(home: Path) -> dict[str, Any]:
         child = start("vae", settings_for(VAE, home / "again"), lambda: die_at_news(died, note))  # noqa: B023 (used now)
         if finished(child):
             break
-        died.append(note.read_text())
+        died.append(note.read_text(encoding="utf-8"))
     assert outcome(home / "again") == whole, "the run differs from the one that was left alone"
     return {"kills": len(died), "at": died}
 
@@ -132,7 +132,7 @@ def die_at_news(known: list[str], note: Path) -> None:
     def moment(what: str, path: Path, last_act: Callable[[], None] = lambda: None) -> None:
         if (name := f"{what} {path.name}") not in known:
             last_act()
-            with open(note, "w") as file:
+            with open(note, "w", encoding="utf-8") as file:
                 file.write(name)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -186,10 +186,11 @@ def live_figures_keep_their_names(notebook: NotebookNode) -> list[str]:
     faults = []
     for i, cell in enumerate(code(notebook)):
         functions |= {table.get_name(): table for table in tables[i].get_children()}
-        if ".observe(" not in cell.source:
+        if not re.search(r"\.observe\(|plot\.explore\(", cell.source):
             continue
         read: set[str] = set()
         ahead = set().union(*map(names_read, tables[i].get_children()))
+        ahead |= {s.get_name() for s in tables[i].get_symbols() if s.is_referenced()} & functions.keys()
         while ahead:
             read |= ahead
             called = [functions[name] for name in ahead if name in functions]

@@ -161,12 +161,12 @@ class FewSteps(ast.NodeTransformer):
         }
         steps = {n for part in node.body for n in ast.walk(part) if isinstance(n, ast.Attribute) and n.attr in STEPS}
         if steps - inner or (steps and ast.unparse(node.iter).startswith("range(")):
-            node.iter = ast.Call(ast.Name("few", ast.Load()), [node.iter], [])
+            node.iter = ast.Call(ast.Name("_few", ast.Load()), [node.iter], [])
         self.generic_visit(node)
         return node
 
 
-def few(rounds: Iterable[Any]) -> Iterator[Any]:
+def _few(rounds: Iterable[Any]) -> Iterator[Any]:
     """The first three."""
     return islice(iter(rounds), 3)
 
@@ -182,7 +182,7 @@ class Session:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, *, live: bool = False) -> None:
-        self.space: dict[str, Any] = {"__name__": "__main__", "few": few}
+        self.space: dict[str, Any] = {"__name__": "__main__", "_few": _few}
         self.seen: list[tuple[float, ...]] = []
         self.displayed: list[Any] = []
         self.stop_at: int | None = None

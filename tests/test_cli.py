@@ -50,7 +50,7 @@ def status(*arguments: Any) -> Any:
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, encoding="utf-8")
 
 
 # -------------------------------------------------------------------------------------------------------------- help
@@ -117,7 +117,7 @@ def test_the_module_and_the_script_are_the_same_program(capsys: pytest.CaptureFi
     assert python("-m", "genlab", "--version").stdout == f"genlab {genlab.__version__}\n"
     assert status("--version") == 0 and capsys.readouterr().out == f"genlab {genlab.__version__}\n"
     script = Path(sys.executable).with_name("genlab")
-    assert "genlab.__main__" in script.read_text()
+    assert "genlab.__main__" in script.read_text(encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -186,15 +186,15 @@ def test_wrong_input_is_one_line_status_2_and_nothing_written(
 ) -> None:
     arguments, message = WRONG[case]
     (folder / "full").mkdir()
-    (folder / "full/thesis.txt").write_text("years of work")
-    (folder / "file").write_text("")
+    (folder / "full/thesis.txt").write_text("years of work", encoding="utf-8")
+    (folder / "file").write_text("", encoding="utf-8")
     (folder / "hollow").mkdir()
     (folder / "vae_run").mkdir()
-    (folder / "vae_run/vae.json").write_text("{}")
+    (folder / "vae_run/vae.json").write_text("{}", encoding="utf-8")
     (folder / "vae_run/model.safetensors").write_bytes(b"cut")
-    (folder / "broken.json").write_text('{"steps": ')
-    (folder / "foreign.json").write_text('{"gp": 10.0}')
-    (folder / "impossible.json").write_text('{"lr": -1.0}')
+    (folder / "broken.json").write_text('{"steps": ', encoding="utf-8")
+    (folder / "foreign.json").write_text('{"gp": 10.0}', encoding="utf-8")
+    (folder / "impossible.json").write_text('{"lr": -1.0}', encoding="utf-8")
     monkeypatch.setenv("GENLAB_DATA", str(folder / "data"))
     split = data.digits()
     monkeypatch.setitem(data.SETS, "digits", lambda: split)
@@ -235,7 +235,7 @@ def test_a_run_repeats_itself_from_its_json(family: str, folder: Path, capsys: p
     main(family, *SMALL, "--seed", 3, "--clip", 0.5, "--out", "a")
     assert capsys.readouterr().out == "a\n"
     config = folder / f"a/{family}.json"
-    assert json.loads(config.read_text()) == vars(
+    assert json.loads(config.read_text(encoding="utf-8")) == vars(
         runs.family(family).settings(steps=2, batch_size=8, net="mlp", width=4, z_dim=2, seed=3, clip=0.5, out="a")
     )
     main(family, "--config", config, "--out", "b")
@@ -378,10 +378,10 @@ def test_the_doctor_finds_a_healthy_game_healthy_and_says_when_a_log_is_too_shor
     lines = [{"step": i, "D": 1.2, "G": 1.0} | (check if i % 5 == 0 else {}) for i in range(1, 101)]
     main("gan", *SMALL, "--out", "run")
     capsys.readouterr()
-    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     main("doctor", "run")
     assert capsys.readouterr().out.startswith("healthy\n")
-    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:20]))
+    (folder / "run/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:20]), encoding="utf-8")
     assert status("doctor", "run") == 2
     assert re.match(r"genlab: .* 4 checks.* needs 8", capsys.readouterr().err)
 
@@ -412,7 +412,7 @@ def test_compare_names_the_network_and_takes_folders_and_arrays(
     for seed in (1, 2):
         main("sample", "cgan", "--n", 30, "--seed", seed, "--out", f"s{seed}")
     main("sample", "cgan", "--n", 30, "--seed", 2, "--out", "s2.npy")
-    (folder / "nets.py").write_text("import torch\n\n\ndef flat():\n    return torch.nn.Flatten()\n")
+    (folder / "nets.py").write_text("import torch\n\n\ndef flat():\n    return torch.nn.Flatten()\n", encoding="utf-8")
     capsys.readouterr()
     found = []
     for fake, options in (("s2", []), ("s2.npy", []), ("s2", ["--net", "nets:flat", "--size", 16])):
@@ -431,7 +431,7 @@ def test_exports_are_gathered_into_a_table(folder: Path, capsys: pytest.CaptureF
     (folder / "class").mkdir()
     for name in ("Ada", "Grace"):
         main("progress", "--export", folder / f"class/{name}.json", "--name", name)
-    (folder / "class/notes.json").write_text("[]")
+    (folder / "class/notes.json").write_text("[]", encoding="utf-8")
     capsys.readouterr()
     main("gather", "class", "--out", "table.csv")
     said = capsys.readouterr()

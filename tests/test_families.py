@@ -75,7 +75,7 @@ def test_every_family_runs_on_images_of_ones_own(
     run = fit(family, folder / "run", data=where, steps=2, save_every=1, **conditional)
     made = runs.open_run(run)
     assert made.shape == Shape(channels, size, classes or None)
-    assert json.loads((run / "images.json").read_text()) == made.shape._asdict()
+    assert json.loads((run / "images.json").read_text(encoding="utf-8")) == made.shape._asdict()
     found = runs.evaluate(made)
     assert (found == {}) == (family == "gan") and all(np.isfinite(m["value"]) for m in found.values())
     images = runs.samples(made, 5)

@@ -126,7 +126,9 @@ first = engine.judge(e, by_sgd).state
 took = time.monotonic() - begin
 print(first, engine.judge(e, by_sgd).state, len(set(sys.modules) - start) > 100, took > engine.LIMIT)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert done.stdout.split() == ["right", "right", "True", "True"], done.stderr
 
 

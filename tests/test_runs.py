@@ -45,7 +45,7 @@ def fit(family: str, out: Path, **options: Any) -> Path:
 
 
 def history(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def same(a: Path, b: Path) -> bool:
@@ -61,7 +61,11 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(tmp_path: Path, mode: 
     """Weights, averages, optimisers, generators, order, history and pictures: the files are equal to the byte."""
     script = Path(__file__).with_name("kills.py")
     done = subprocess.run(
-        [sys.executable, "-W", "error", script, tmp_path, mode, "0"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-W", "error", script, tmp_path, mode, "0"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -249,9 +253,13 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path, family: str) -> None:
         + [f"samples-{step}.png" for step in steps]
         + [f"checkpoints/step-{step}.safetensors" for step in steps]
     )
-    written = json.loads((folder / f"{family}.json").read_text())
+    written = json.loads((folder / f"{family}.json").read_text(encoding="utf-8"))
     assert runs.family(family).settings(**written) == settings(family, tmp_path / "a/b", save_every=3)
-    assert json.loads((folder / "images.json").read_text()) == {"channels": 1, "size": 28, "classes": 10}
+    assert json.loads((folder / "images.json").read_text(encoding="utf-8")) == {
+        "channels": 1,
+        "size": 28,
+        "classes": 10,
+    }
     rows = history(folder)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     named = {"vae": {"VAE"}, "vqvae": {"VQVAE"}, "gan": {"D", "G", *NEEDED, *VITALS}, "classifier": {"classifier"}}
@@ -406,9 +414,9 @@ def test_tensorboard_gets_the_losses_when_asked(tmp_path: Path, monkeypatch: pyt
 def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
-    (taken / "thesis.txt").write_text("years of work")
+    (taken / "thesis.txt").write_text("years of work", encoding="utf-8")
     file = tmp_path / "file"
-    file.write_text("")
+    file.write_text("", encoding="utf-8")
     for out in (taken, file):
         for resume in (False, True):
             with pytest.raises(ValueError, match="exists and holds no run of this kind; choose another out"):
@@ -434,7 +442,7 @@ def test_a_finished_run_resumes_to_itself_and_free_settings_may_change(tmp_path:
     (run / "model.safetensors").unlink()  # as after a kill between the last checkpoint and the result
     fit("vae", run, resume=True, save_every=7, device="cpu")
     assert (run / "model.safetensors").read_bytes() == before and len(history(run)) == 4
-    written = json.loads((run / "vae.json").read_text())
+    written = json.loads((run / "vae.json").read_text(encoding="utf-8"))
     assert written["save_every"] == 7 and not written["resume"]
 
 
@@ -453,9 +461,9 @@ def test_a_setting_that_is_newer_than_the_run_is_unchanged_at_its_default(tmp_pa
         runs.family("vae").fit(Later(**later, sharpness=4))
     runs.family("vae").fit(Later(**later))
     assert (run / "model.safetensors").exists()
-    written = json.loads((run / "vae.json").read_text())
+    written = json.loads((run / "vae.json").read_text(encoding="utf-8"))
     del written["z_dim"], written["beta"]  # as if these were the newer ones
-    (run / "vae.json").write_text(json.dumps(written | {"z_dim": 2, "given_up": 1}))
+    (run / "vae.json").write_text(json.dumps(written | {"z_dim": 2, "given_up": 1}), encoding="utf-8")
     fit("vae", run, resume=True)
 
 
@@ -467,7 +475,7 @@ def test_an_extended_run_equals_the_whole_one(tmp_path: Path, family: str) -> No
     fit(family, extended, steps=7, resume=True, **steady)
     whole = fit(family, tmp_path / "whole", steps=7, **steady)
     assert same(extended, whole) and history(extended) == history(whole)
-    assert json.loads((extended / f"{family}.json").read_text())["steps"] == 7
+    assert json.loads((extended / f"{family}.json").read_text(encoding="utf-8"))["steps"] == 7
     before = {path: path.read_bytes() for path in extended.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=r"other settings: steps was 7 and is 6$"):
         fit(family, extended, steps=6, resume=True, **steady)

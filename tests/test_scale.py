@@ -48,7 +48,9 @@ def run(*commands: list[str], seconds: float = 240) -> list[str]:
     """What commands print that run at the same time."""
     with ExitStack() as stack:
         started = [
-            stack.enter_context(subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            stack.enter_context(
+                subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+            )
             for c in commands
         ]
         for process in started:
@@ -107,7 +109,7 @@ def _check_run(one: Path, two: Path) -> None:
     moved = max((half[k] - v).abs().max().item() for k, v in alone.items() if k.startswith(("model/", "D/")))
     assert moved > 5e-4, "the weights hardly moved, so their equality says nothing"
     assert any(not torch.equal(both[key], value) for key, value in alone.items()), "additions had another order"
-    histories = [(folder / "history.jsonl").read_text().splitlines() for folder in (one, two)]
+    histories = [(folder / "history.jsonl").read_text(encoding="utf-8").splitlines() for folder in (one, two)]
     for a, b in zip(*(map(json.loads, lines) for lines in histories), strict=True):
         names = a.keys() & {"step", "D", "G", "VAE"}  # vital signs are those of the first process
         assert [b[name] for name in names] == pytest.approx([a[name] for name in names], rel=1e-4)
@@ -132,7 +134,7 @@ def test_the_commands_for_several_machines_run(tmp_path: Path) -> None:
     said = run(*(launcher(c, [*c[c.index("-m") :], *small], **here) for c in (first, second)))
     assert said == [f"{tmp_path / 'run'}\n"] * 2
     assert (tmp_path / "run/model.safetensors").exists()
-    assert json.loads((tmp_path / "run/gan.json").read_text())["batch_size"] == 512
+    assert json.loads((tmp_path / "run/gan.json").read_text(encoding="utf-8"))["batch_size"] == 512
 
 
 def test_the_launcher_and_the_command_line_know_every_documented_option() -> None:
@@ -167,11 +169,11 @@ def test_data_in_shards_train_resume_and_pass_once_an_epoch(tmp_path: Path, monk
     """The two programs of the page, one after the other; then the second again, interrupted and resumed."""
     write, read = PROGRAMS
     assert len(PROGRAMS) == 2 and "steps=80" in read and "step % 20" in read
-    (tmp_path / "write.py").write_text(write)
+    (tmp_path / "write.py").write_text(write, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     run([sys.executable, "write.py"])
     assert len(list((tmp_path / "shards").glob("*.bin"))) == 4
-    (tmp_path / "read.py").write_text(read)
+    (tmp_path / "read.py").write_text(read, encoding="utf-8")
     whole = runpy.run_path("read.py")
     assert [path.name for path in checkpoint.found("checkpoints")] == [f"step-{s:08d}.safetensors" for s in (60, 80)]
     Path("checkpoints/step-00000080.safetensors").unlink()  # a run that was killed at step 79: an epoch has 62 batches

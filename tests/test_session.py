@@ -174,7 +174,7 @@ def meddlesome(x: torch.Tensor) -> torch.Tensor:
     torch.set_float32_matmul_precision("medium")
     torch.set_default_device("meta")
     result = x.to("cpu").sum(1)
-    sys.setrecursionlimit(depth() + 9)
+    sys.setrecursionlimit(depth() + 200)  # Python counts calls in C as well
     return result
 
 

@@ -75,7 +75,7 @@ def test_hints_come_one_at_a_time_and_end_at_three(capsys: pytest.CaptureFixture
 def test_hints_go_on_where_progress_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("GENLAB_PROGRESS", str(tmp_path / "file" / "progress.jsonl"))
     for i in (1, 2, 3, 3):
         exercises.hint("05.1")

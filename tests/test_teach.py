@@ -25,7 +25,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 def small(folder: Path, only: str = "") -> Path:
     """Chapter 00 without its body: the imports and the exercises, or one of them."""
     notebook = nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4)
-    code = [c for c in notebook.cells if c.cell_type == "code"]
+    code = [c for c in notebook.cells if c.cell_type == "code"][1:]  # the first installs the package in Colab
     notebook.cells = [code[0], *(c for c in code if show.SHOWN.fullmatch(c.source) or show.CHECKED.search(c.source))]
     if only:
         code[0].source = "import math\n\nimport torch\n\nfrom genlab.exercises import check, exercise"

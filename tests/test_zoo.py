@@ -36,7 +36,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def change(folder: Path, name: str, **fields: Any) -> None:
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields), encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------------------ the entries
@@ -98,7 +98,9 @@ def test_loading_needs_no_network_and_no_pickle() -> None:
         "socket.socket.connect = pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
         "print(*[type(zoo.load(name)).__name__ for name in zoo.names()])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == len(NAMES)
 
