@@ -24,7 +24,7 @@ WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 SPINS = "30000"
 
 LOOK = 0.1  # seconds between two looks at how long this program waited for a core
-CROWDED = 0.05  # part of the time waited, from which others want the cores
+CROWDED = 0.15  # part of the time waited, from which others want the cores
 CALM = 10  # looks below that, after which they want them no more
 
 
