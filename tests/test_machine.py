@@ -140,9 +140,12 @@ def test_a_crowd_is_noticed_at_once_and_its_end_when_it_was_calm_for_a_while() -
 
 
 def test_teams_are_there_while_others_want_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This program waits for a tenth of the time, then no more; the clock is made up."""
+    """This program waits for a fifth of the time, then no more; the clock is made up."""
     said: list[str] = []
-    clock, waits = iter(range(0, 10**12, 10**8)), iter([0, 0, *range(10**7, 6 * 10**7, 10**7), *[6 * 10**7] * 50])
+    clock, waits = (
+        iter(range(0, 10**12, 10**8)),
+        iter([0, 0, *range(2 * 10**7, 12 * 10**7, 2 * 10**7), *[12 * 10**7] * 50]),
+    )
 
     class Formed(machine.Teams):
         def form(self) -> None:
