@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 import genlab
 from genlab import machine, runs
-from genlab.text import say
+from genlab.text import forgive
 
 
 class Help(DefaultHelpFormatter):
@@ -42,7 +42,7 @@ class Parser(ArgumentParser):
 
 def fail(message: object, status: int = 2) -> NoReturn:
     """Say in one line what is wrong, and end."""
-    say("genlab: " + " ".join(str(message).split()), file=sys.stderr)
+    print("genlab: " + " ".join(str(message).split()), file=sys.stderr)
     raise SystemExit(status)
 
 
@@ -64,7 +64,7 @@ def sample(source: str, *, n: int = 64, out: str = "samples.png", seed: int = 1,
     from genlab.runs.judging import write_images
 
     write_images(images, path)
-    say(str(path))
+    print(str(path))
 
 
 def _target(out: str) -> Path:
@@ -93,12 +93,12 @@ def evaluate(source: str) -> None:
     trained = _find(source)
     found = runs.evaluate(trained, zoo.judge_for(trained))
     if not found:
-        say(
+        print(
             "genlab: no network of the zoo judges such images; write samples by genlab sample, and compare them with "
             "real ones by genlab compare",
             file=sys.stderr,
         )
-    say(json.dumps(found, indent=1, ensure_ascii=False))
+    print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 def _find(source: str) -> runs.Trained:
@@ -133,7 +133,7 @@ def compare(
     judge = zoo.judge(net) if net in zoo.names() else metrics.resolve_net(net)
     a, b = (_images(source, size, channels) for source in (real, fake))
     found = metrics.compare(a, b, judge.net, name=judge.name, pixels=pixels)
-    say(json.dumps(found, indent=1, ensure_ascii=False))
+    print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 def _images(source: str, size: int | None, channels: int | None) -> Any:
@@ -151,7 +151,7 @@ def zoo_list() -> None:
     """List the entries with their main metric."""
     for name in genlab.zoo.names():
         first = next(iter(genlab.zoo.entry(name)["metrics"].values()), None)
-        say(f"{name:14} {first['what']}: {first['value']:.4g} ({first['n']})" if first else f"{name:14} no metrics")
+        print(f"{name:14} {first['what']}: {first['value']:.4g} ({first['n']})" if first else f"{name:14} no metrics")
 
 
 def zoo_card(name: str) -> None:
@@ -160,7 +160,7 @@ def zoo_card(name: str) -> None:
     Args:
         name: of the entry.
     """
-    say(genlab.zoo.card(name, genlab.zoo.entry(name)))
+    print(genlab.zoo.card(name, genlab.zoo.entry(name)))
 
 
 def zoo_audit(*, name: str | None = None) -> None:
@@ -172,10 +172,10 @@ def zoo_audit(*, name: str | None = None) -> None:
     wrong = []
     for one in [name] if name else genlab.zoo.names():
         differences = genlab.zoo.audit(one)
-        say(f"{one}: {'ok' if not differences else 'DIFFERENT'}")
+        print(f"{one}: {'ok' if not differences else 'DIFFERENT'}")
         wrong += differences
     if wrong:
-        say("\n".join(wrong), file=sys.stderr)
+        print("\n".join(wrong), file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -190,7 +190,7 @@ def zoo_add(run: str, name: str, *, command: str, seconds: float, limits: str, o
         limits: of the model, for the card.
         overwrite: replace an entry of that name.
     """
-    say(str(genlab.zoo.add(run, name, command=command, seconds=seconds, limits=limits, overwrite=overwrite)))
+    print(str(genlab.zoo.add(run, name, command=command, seconds=seconds, limits=limits, overwrite=overwrite)))
 
 
 def doctor(run: str | None = None) -> None:
@@ -213,7 +213,7 @@ def doctor(run: str | None = None) -> None:
     settings = read_json(path.parent / "gan.json") if kind else {}
 
     found = diagnosis.diagnose(diagnosis.read(path), objective=settings.get("objective", "nonsaturating"))
-    say(str(found))
+    print(str(found))
 
 
 def progress(*, reset: str | None = None, export: str | None = None, name: str = "") -> None:
@@ -232,7 +232,7 @@ def progress(*, reset: str | None = None, export: str | None = None, name: str =
         if not Path(export).absolute().parent.is_dir():
             raise ValueError(f"export must be a file in a folder that exists, but is {export!r}")
         log.export(Path(export), name=name)
-    say(export or log.text())
+    print(export or log.text())
 
 
 def teach(
@@ -258,7 +258,7 @@ def teach(
         raise ValueError(f"{notebooks} is no folder; run this in the project's folder, or pass --notebooks")
     options: dict[str, Any] = {"chapter": chapter, "solutions": solutions, "exercises_only": exercises_only}
     for path in write(Path(folder), notebooks=Path(notebooks), **options):
-        say(str(path))
+        print(str(path))
 
 
 def gather(folder: str, *, out: str = "class.csv") -> None:
@@ -274,9 +274,9 @@ def gather(folder: str, *, out: str = "class.csv") -> None:
         raise ValueError(f"out must be a .csv in a folder that exists, but is {out!r}")
     learners, refused = log.gather(Path(folder))
     for line in refused:
-        say(f"genlab: left out: {line}", file=sys.stderr)
+        print(f"genlab: left out: {line}", file=sys.stderr)
     log.write_table(learners, Path(out))
-    say(f"{out}: {len(learners)} learners")
+    print(f"{out}: {len(learners)} learners")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -297,6 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     Wrong input ends in one line and exit status 2, with nothing written; a run that diverges in one line and status 1.
     """
     machine.spin_little(os.environ)
+    forgive(sys.stdout)
     arguments = _arranged(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="genlab", description=genlab.__doc__)
     parser.add_argument("--version", action="version", version=f"genlab {genlab.__version__}")
@@ -363,7 +364,7 @@ def _fit(found: runs.Family, settings: Any) -> None:
     from genlab import train
 
     try:
-        say(str(found.fit(settings)))
+        print(str(found.fit(settings)))
     except train.Diverged as error:
         fail(error, 1)
 

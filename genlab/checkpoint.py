@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from genlab.text import notice
 from genlab.train import Diverged
 
 
@@ -93,7 +93,7 @@ def restore_newest(folder: str | Path, parts: Mapping[str, Any], *, rank: int = 
             problems.append(str(error))
             continue
         for problem in problems:
-            print(f"genlab: {problem}; going on from {path.name}", file=sys.stderr)
+            notice(f"{problem}; going on from {path.name}")
         return _restore(path, content, parts, rank)
     if problems:
         raise ValueError(

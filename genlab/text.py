@@ -17,3 +17,14 @@ def say(text: str, *, file: TextIO | None = None) -> None:
     except UnicodeEncodeError:  # nothing was written: a stream encodes a text whole
         encoding = stream.encoding or "ascii"
         print(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def notice(text: str) -> None:
+    """Tell the reader something on stderr, so that what a command prints stays clean."""
+    say(f"genlab: {text}", file=sys.stderr)
+
+
+def forgive(stream: TextIO) -> None:
+    """From now on print a question mark for what the stream's encoding lacks. For programs: the stream is theirs."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")

@@ -1,11 +1,11 @@
-"""What several tests share: statistics, and the package as it runs where annotations are not executed."""
+"""What several tests share: statistics, a small module, and the package as it runs without executed annotations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import config
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def within_errors(samples: Tensor, exact: float | Tensor, sigmas: float = 4.5) -> None:
@@ -26,3 +26,15 @@ def unchecked() -> Iterator[None]:
         yield
     finally:
         config.update("jaxtyping_disable", False)
+
+
+class Weight(nn.Module):
+    """One weight w, and a buffer."""
+
+    def __init__(self, w: float = 0.0) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(w))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w * x

@@ -16,18 +16,7 @@ from torch import Tensor, nn
 
 from genlab import checkpoint, data, train
 from genlab.train import Diverged, Noise, Player
-
-
-class Weight(nn.Module):
-    """One weight w, and a buffer."""
-
-    def __init__(self, w: float = 0.0) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.tensor(w))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.w * x
+from tests.helpers import Weight
 
 
 def parts() -> dict[str, Any]:

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from genlab import __main__ as command_line
 from genlab import data, runs
 from genlab.runs.base import Run
 from genlab.runs.judging import draw, measure
 from genlab.runs.settings import AT_LEAST_1, Family, Metrics, Settings, Shape, free, number
+from tests.test_cli import main, status
 from tests.test_runs import SMALL, fit
 
 
@@ -28,16 +28,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GENLAB_DATA", str(tmp_path / "cache"))
     return tmp_path
-
-
-def main(*arguments: Any) -> None:
-    command_line.main([str(a) for a in arguments])
-
-
-def status(*arguments: Any) -> Any:
-    with pytest.raises(SystemExit) as error:
-        main(*arguments)
-    return error.value.code
 
 
 # ------------------------------------------------------------------------------------------------- one's own images

@@ -89,8 +89,11 @@ def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
         _check_run(*(tmp_path / number / name for number in ("one", "two")))
     for name in ("at_once", "restarts"):
         one, both = (load_file(tmp_path / number / f"{name}.safetensors") for number in ("one", "two"))
-        for key, value in one.items():  # the quantiser's sums lie in the hundreds, too
-            torch.testing.assert_close(both[key], value, atol=1e-6, rtol=1e-6 if "quantiser" in key else 0)
+        assert one.keys() == both.keys()
+        for key, value in one.items():
+            # The quantiser adds vectors of hundreds, some to a small sum: it is as exact as the largest of its numbers.
+            size = max(1.0, value.abs().max().item()) if "quantiser" in key else 1.0
+            torch.testing.assert_close(both[key], value, atol=1e-6 * size, rtol=0)
     assert one["restarted"].sum() > 10 and one["restarted"].max() < 20, "too few codes were restarted, or all always"
 
 

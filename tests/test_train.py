@@ -17,23 +17,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from genlab import data, gan, nets, train
 from genlab.train import Diverged, Noise, Player
+from tests.helpers import Weight
 
 
 def numbers() -> Iterator[Tensor]:
     """1, 2, 3, … as batches of one."""
     return (torch.tensor([float(i)]) for i in count(1))
-
-
-class Weight(nn.Module):
-    """One weight w, and a buffer."""
-
-    def __init__(self, w: float = 0.0) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.tensor(w))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.w * x
 
 
 def player(module: nn.Module, loss: Any, *, lr: float = 0.1, name: str = "P", **options: Any) -> Player:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from genlab.book import IMAGES, BookError, check
+from genlab.text import forgive
 
 
 def build(root: Path, out: Path) -> None:
@@ -153,4 +154,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forgive(sys.stdout)
     raise SystemExit(main())

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.data.cache import say
 from genlab.data.images import Split, check_images, check_labels
 from genlab.data.split import alike, check_share, choose_test, halves
+from genlab.text import notice
 
 
 def tensors(x: Any, y: Any = None, *, test_share: float = 0.2, seed: int = 0, names: Sequence[str] = ()) -> Split:
@@ -105,7 +105,7 @@ def _rounded(x: Tensor) -> Tensor:
         elif low >= 0 and high <= 255:
             remedy = "pass x / 255"
         raise ValueError(f"float pixels must lie in [0, 1], but range from {low:.4g} to {high:.4g}; {remedy}")
-    say("float pixels in [0, 1] are rounded to 256 levels")
+    notice("float pixels in [0, 1] are rounded to 256 levels")
     return (x.float() * 255).round_().to(torch.uint8)
 
 

@@ -1,11 +1,12 @@
 """Where data sets are kept on this machine."""
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from genlab.text import notice
 
 
 def home() -> Path:
@@ -33,11 +34,6 @@ def write_cache(cache: Path, write: Callable[[BinaryIO], object], what: str) -> 
             write(file)
         partial.replace(cache)
     except OSError as error:
-        say(f"cannot cache {what} in {cache.parent} ({error.strerror or error}); they are read anew each time")
+        notice(f"cannot cache {what} in {cache.parent} ({error.strerror or error}); they are read anew each time")
         with suppress(OSError):
             partial.unlink()
-
-
-def say(text: str) -> None:
-    """A notice on stderr, so that what a command prints stays clean."""
-    print(f"genlab: {text}", file=sys.stderr)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.data.cache import home, say, write_cache
+from genlab.data.cache import home, write_cache
 from genlab.data.decode import LARGEST, SMALLEST, Decoded, decode_all
 from genlab.data.images import Split
 from genlab.data.layout import File, arrange
 from genlab.data.split import alike, check_share, choose_test, halves
+from genlab.text import notice
 
 MOST_BYTES = 2**28  # a larger file is no image of a data set
 JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"}
@@ -177,7 +178,7 @@ def _pixels(root: Path, files: list[File], size: int | None, channels: int | Non
     if (known := _read_cache(cache)) is not None:
         return known
     if len(keys) > 1000:
-        say(f"decoding the {len(keys):,} files of {root}, once")
+        notice(f"decoding the {len(keys):,} files of {root}, once")
     found = dict(zip(keys, decode_all([paths[key].path for key in keys], size, channels, crop), strict=True))
     broken = {key: one for key, one in found.items() if isinstance(one, str)}
     good = {key: one for key, one in found.items() if isinstance(one, Decoded)}
@@ -201,7 +202,7 @@ def _read_cache(cache: Path) -> _Pixels | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception:  # damage shows as any of a dozen errors
-        say(f"the cached images in {cache} are damaged or unreadable, and are rebuilt")
+        notice(f"the cached images in {cache} are damaged or unreadable, and are rebuilt")
         return None
 
 
@@ -255,7 +256,7 @@ def _tell_contradictions(root: Path, files: list[File], groups: list[list[int]],
     torn = [] if y is None else [group for group in groups if len({int(y[i]) for i in group}) > 1]
     if torn:
         example = " and ".join(files[i].name for i in torn[0][:3])
-        say(f"{len(torn)} images in {root} stand in more than one class, for example {example}")
+        notice(f"{len(torn)} images in {root} stand in more than one class, for example {example}")
 
 
 def _tell(root: Path, left_out: list[tuple[str, str]]) -> None:
@@ -263,4 +264,4 @@ def _tell(root: Path, left_out: list[tuple[str, str]]) -> None:
         listed = [f"  {name}: {reason}" for name, reason in left_out[:10]]
         more = [f"  and {len(left_out) - 10} more"] * (len(left_out) > 10)
         count = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
-        say("\n".join([f"left out {count} in {root}:", *listed, *more]))
+        notice("\n".join([f"left out {count} in {root}:", *listed, *more]))

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.data.cache import home, say, write_cache
+from genlab.data.cache import home, write_cache
 from genlab.data.folders import folder
 from genlab.data.images import Images, Split, check_images, check_labels
+from genlab.text import notice
 
 _SOURCE_SHA256 = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"  # of the decompressed CSV
 
@@ -52,7 +53,7 @@ def _read_cache(cache: Path) -> bytes | None:
         rows = b""
     if hashlib.sha256(rows).hexdigest() == _SPLIT_SHA256:
         return rows
-    say(f"the cached digits in {cache} are damaged or unreadable, and are rebuilt")
+    notice(f"the cached digits in {cache} are damaged or unreadable, and are rebuilt")
     return None
 
 

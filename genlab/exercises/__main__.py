@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from genlab.exercises import authoring
+from genlab.text import forgive
 
 
 def main(targets: list[str]) -> int:
@@ -27,4 +28,5 @@ def main(targets: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    forgive(sys.stdout)
     raise SystemExit(main(sys.argv[1:]))

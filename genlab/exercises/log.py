@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab.exercises import shelf
+from genlab.text import notice
 
 EVENTS = ("right", "wrong", "hint", "solution", "reset")
 
@@ -46,7 +47,7 @@ def record(number: str, event: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        print(f"genlab: progress cannot be kept in {path()} ({error.strerror})", file=sys.stderr)
+        notice(f"progress cannot be kept in {path()} ({error.strerror})")
 
 
 def _now() -> str:

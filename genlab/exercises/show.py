@@ -9,6 +9,7 @@ from genlab import plot
 from genlab.exercises import log, shelf
 from genlab.exercises.arguments import copied
 from genlab.exercises.engine import RIGHT, UNTOUCHED, WRONG, Exercise, Verdict, judge
+from genlab.text import say
 
 SIGNS = {RIGHT: "✓", WRONG: "✗", UNTOUCHED: "○"}
 COLOURS = {RIGHT: "#009E73", WRONG: "#D55E00", UNTOUCHED: "#808080"}
@@ -120,9 +121,9 @@ def mended(number: str, answer: Any) -> Any:
     found = shelf.find(number)
     state = judge(found, answer).state
     if state == RIGHT:
-        print(f"your repair of {found.number} runs")
+        say(f"your repair of {found.number} runs")
     elif state == WRONG:
-        print(f"the worked solution of {found.number} runs: yours is not right yet")
+        say(f"the worked solution of {found.number} runs: yours is not right yet")
     return answer if state == RIGHT else found.solution
 
 
@@ -223,7 +224,7 @@ def _display(content: str, *, plain: str | None = None, kind: str = "text/markdo
     """Rich in a notebook, plain elsewhere."""
     plain = content if plain is None else plain
     if not plot.in_notebook():
-        print(plain)
+        say(plain)
         return
     from IPython.display import display
 

@@ -13,8 +13,6 @@ from genlab.runs.settings import Family, Metrics, Settings, Shape, read_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from genlab import data
-
 FAMILIES = {
     "vae": "train a variational autoencoder",
     "vqvae": "train a VQ-VAE",
@@ -57,6 +55,8 @@ def open_run(folder: str | Path) -> Trained:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from genlab.runs import base
+
     weights = weights_of(folder)
     folder = weights.parent
     known = [name for name in FAMILIES if (folder / f"{name}.json").exists()]
@@ -70,7 +70,8 @@ def open_run(folder: str | Path) -> Trained:
     except SafetensorError as error:
         raise ValueError(f"{weights} is damaged ({error}); make it again by --resume") from error
     settings, images = settings_of(known[0], read_json(folder / f"{known[0]}.json")), folder / "images.json"
-    shape = Shape(**read_json(images)) if images.exists() else shape_of(settings)
+    # A run that was made before runs wrote the shape down is for the images that its settings name.
+    shape = Shape(**read_json(images)) if images.exists() else base.shape_of(base.read_images(settings))
     return assemble(known[0], settings, shape, tensors)
 
 
@@ -99,20 +100,6 @@ def settings_of(name: str, record: dict[str, Any]) -> Settings:
     return kind(**{key: value for key, value in record.items() if key in kind.__dataclass_fields__})
 
 
-def images_of(settings: Settings) -> "data.Split":
-    """The images that settings name."""
-    from genlab.runs.base import read_images
-
-    return read_images(settings)
-
-
-def shape_of(settings: Settings) -> Shape:
-    """The shape of the images that settings name, for a run that was made before runs wrote it down."""
-    from genlab.runs import base
-
-    return base.shape_of(images_of(settings))
-
-
 def samples(trained: Trained, n: int, *, seed: int = 1, label: int | None = None) -> "Tensor | None":
     """n images in [0, 1] from fixed noise, or None for networks that do not generate.
 
@@ -138,7 +125,9 @@ def evaluate(trained: Trained, net: "nn.Module | None" = None) -> Metrics:
         trained: of `open_run`, `assemble` or the zoo.
         net: network whose features judge samples, made for such images; without one they are not judged.
     """
-    split = images_of(trained.settings)
-    if (found := Shape(split.channels, split.size, split.classes)) != trained.shape:
+    from genlab.runs import base
+
+    split = base.read_images(trained.settings)
+    if (found := base.shape_of(split)) != trained.shape:
         raise ValueError(f"the network is for images of {trained.shape}, but {trained.settings.data} now has {found}")
     return family(trained.family).evaluate(trained.model, trained.settings, split, net)

@@ -4,7 +4,6 @@ import copy
 import json
 import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from genlab import checkpoint, data, machine, plot, train
 from genlab.runs.settings import Settings, Shape, read_json
+from genlab.text import notice
 
 Each = Callable[[int, Mapping[str, float]], Mapping[str, float] | None]
 
@@ -96,10 +96,9 @@ class Run:
             # Kernels of one channel have two names for the same layout; DDP looks at the name.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
         if settings.precision == "bf16" and found.is_local_main_process and not machine.fast_bf16(found.device):
-            print(
-                f"genlab: this machine computes bfloat16 on {found.device.type} in software, which may take ten times "
-                "as long; --precision no is faster here",
-                file=sys.stderr,
+            notice(
+                f"this machine computes bfloat16 on {found.device.type} in software, which may take ten times as long; "
+                "--precision no is faster here"
             )
         return found
 

@@ -47,7 +47,7 @@ def draw(
     z = train.Noise(seed).normal(n, z_dim)
     y = torch.arange(n) % (classes or 1) if label is None else torch.full((n,), label)
     rows = [generate(z[i : i + 500], *((y[i : i + 500],) if classes else ())) for i in range(0, n, 500)]
-    return torch.cat(rows).clamp(0, 1)  # means of a Gaussian may leave the range of pixels
+    return torch.cat(rows)
 
 
 def write_images(images: Tensor, path: Path) -> None:

@@ -69,7 +69,8 @@ def fit(s: VAESettings) -> Path:
     from genlab.runs.base import Run
     from genlab.runs.judging import fixed, quiet
 
-    with Run("vae", s, pixels=pixels_of(s.likelihood), labels=s.conditional, nats=True) as run:
+    p = densities.LIKELIHOODS[s.likelihood]
+    with Run("vae", s, pixels=p.pixels, labels=s.conditional, nats=True) as run:
         built = build(s, run.shape)["model"]
         model, optimizer, schedule = run.prepare("model", built, AdamW, weight_decay=s.weight_decay)
         player = vae.player(
@@ -85,38 +86,32 @@ def fit(s: VAESettings) -> Path:
             minimum=s.free_bits,
         ).replace(schedule=schedule)
         z, y = fixed(64, s.z_dim, run.shape.classes_if(s.conditional), run.accelerator.device)
-        decoder, mean = run.parts["model"].decoder, densities.LIKELIHOODS[s.likelihood].mean
-        picture = quiet(decoder, lambda: mean(decoder(z, *y)).clamp(0, 1))
+        decoder = run.parts["model"].decoder
+        picture = quiet(decoder, lambda: p.picture(decoder(z, *y)))
         return run.fit([player], result={"model": "model"}, picture=picture)
 
 
-def pixels_of(likelihood: str) -> str:
-    """A Bernoulli likelihood is one of 0 and 1; all others take grey pixels in [0, 1]."""
-    return "binary" if likelihood == "bernoulli" else "unit"
-
-
 def samples(model: Any, s: VAESettings, shape: Shape, n: int, *, seed: int, label: int | None) -> "Tensor | None":
-    """Means of p(x|z) for z from the prior, or None for a plain autoencoder."""
+    """Pictures of p(x|z) for z from the prior, or None for a plain autoencoder."""
     from genlab import densities
     from genlab.runs.judging import draw
 
     if s.estimator == "autoencoder":
         return None
-    mean = densities.LIKELIHOODS[s.likelihood].mean
-    classes = shape.classes_if(s.conditional)
-    return draw(lambda z, *y: mean(model.decoder(z, *y)), s.z_dim, classes, n, seed=seed, label=label)
+    p, classes = densities.LIKELIHOODS[s.likelihood], shape.classes_if(s.conditional)
+    return draw(lambda z, *y: p.picture(model.decoder(z, *y)), s.z_dim, classes, n, seed=seed, label=label)
 
 
 def evaluate(model: Any, s: VAESettings, split: "data.Split", net: "nn.Module | None") -> Metrics:
     """Bounds on the test images, or the reconstruction of a plain autoencoder, and scores of samples."""
     import torch
 
-    from genlab import data, train, vae
+    from genlab import data, densities, train, vae
     from genlab.runs.base import shape_of
     from genlab.runs.judging import measure, scores
 
     generator = torch.Generator().manual_seed(0)
-    x = data.to_float(split.test.x, pixels_of(s.likelihood), generator=generator)
+    x = data.to_float(split.test.x, densities.LIKELIHOODS[s.likelihood].pixels, generator=generator)
     y, n = split.test.labels if s.conditional else None, f"{len(x)} test images"
     if s.estimator == "autoencoder":
         return {"log_px": reconstruction(lambda: model(x, y, eps=torch.zeros(len(x), s.z_dim)).out, x, s.likelihood)}

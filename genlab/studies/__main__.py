@@ -3,6 +3,7 @@
 import sys
 
 from genlab import studies
+from genlab.text import forgive
 
 
 def main(arguments: list[str]) -> int:
@@ -16,4 +17,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    forgive(sys.stdout)
     sys.exit(main(sys.argv[1:]))

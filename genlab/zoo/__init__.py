@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genlab import metrics, runs
-from genlab.runs.base import write_json, write_whole
+from genlab.runs.base import read_images, write_json, write_whole
 
 FOLDER = Path(__file__).parent
 LIMIT = 2_000_000  # bytes of an entry's weights
@@ -103,7 +103,7 @@ def add(
             f"{name} would take {len(content):,} bytes, but an entry may take {LIMIT:,}; use narrower networks"
         )
     rounded = runs.assemble(made.family, made.settings, made.shape, half)
-    split = runs.images_of(made.settings)
+    split = read_images(made.settings)
     record = {
         "family": made.family,
         "network": type(made.model).__name__,
