@@ -24,7 +24,8 @@ WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 SPINS = "30000"
 
 LOOK = 0.1  # seconds between two looks at how long this program waited for a core
-CROWDED = 0.15  # part of the time waited, from which others want the cores
+CROWDED = 0.15  # part of the time waited, from which others may want the cores: half of it beside a busy program
+SURE = 2  # such looks in a row, after which they do: on an idle machine one in a hundred is
 CALM = 10  # looks below that, after which they want them no more
 
 
@@ -48,14 +49,19 @@ def waiting(environ: Mapping[str, str]) -> str:
 
 
 class Crowd:
-    """Whether other programs want the cores: at once when this one had to wait, and until it was calm for a while."""
+    """Whether other programs want the cores: from two waits of this one in a row, until it was calm for a while."""
 
     def __init__(self) -> None:
+        self.waits = 0
         self.calm = CALM
 
     def look(self, waited: float) -> bool:
         """What to think after another look, in which this program waited for a core for this part of the time."""
-        self.calm = 0 if waited > CROWDED else self.calm + 1
+        self.waits = self.waits + 1 if waited > CROWDED else 0
+        if self.waits >= SURE or (self.waits and self.calm < CALM):
+            self.calm = 0
+        else:
+            self.calm += 1
         return self.calm < CALM
 
 

@@ -130,12 +130,13 @@ def test_while_idle_teams_are_there_waiting_threads_sleep() -> None:
     assert spinning < 20 and again < 20 and asleep > 150
 
 
-def test_a_crowd_is_noticed_at_once_and_its_end_when_it_was_calm_for_a_while() -> None:
-    crowd = machine.Crowd()
-    assert not crowd.look(0.0) and not crowd.look(machine.CROWDED)
-    assert crowd.look(machine.CROWDED + 0.01)
+def test_a_crowd_is_noticed_at_the_second_wait_in_a_row_and_its_end_after_a_calm_while() -> None:
+    crowd, wait = machine.Crowd(), machine.CROWDED + 0.01
+    assert not any(map(crowd.look, [0.0, machine.CROWDED, machine.CROWDED])), "a wait up to the bound is none"
+    assert not any(map(crowd.look, [wait, 0.0, wait, 0.0])), "an idle machine has single ones"
+    assert not crowd.look(wait) and crowd.look(wait)
     assert [crowd.look(0.0) for _ in range(machine.CALM)] == [True] * (machine.CALM - 1) + [False]
-    assert crowd.look(1.0) and crowd.look(0.0) and crowd.look(1.0)
+    assert not crowd.look(1.0) and all(map(crowd.look, [1.0, 0.0, 0.0, wait])), "while there is one, each wait counts"
     assert sum(crowd.look(0.0) for _ in range(2 * machine.CALM)) == machine.CALM - 1
 
 
@@ -170,7 +171,7 @@ def test_teams_are_there_while_others_want_the_cores(monkeypatch: pytest.MonkeyP
     with pytest.raises(End):
         machine._watch()
     assert [word for word in said if word != "look"] == ["form", "disband"]
-    assert said.index("form") == 2 and said.index("disband") == 2 + 6 + machine.CALM
+    assert said.index("form") == 3 and said.index("disband") == 2 + 6 + machine.CALM
 
 
 WATCH = """

@@ -2,7 +2,7 @@
 
 `make bench` measures all. Both ways of an item do the same work, turn by turn in one run. A ratio is the median of the
 rounds' ratios; on a machine that others use too, nothing else can be compared. The last item, busy, compares the
-package's training with itself: beside a process that uses all cores, and two at once.
+package's training with itself: by OpenMP's defaults, beside a process that uses all cores, and two at once.
 """
 
 import os
@@ -78,9 +78,9 @@ def peak_memory(way: Way, networks: Sequence[nn.Module] = ()) -> int:
     return peak
 
 
-TABLE = "{:32} {:4} {:>18} {:>18} {:>7} {:>7}  {:10} {:>22}"
+TABLE = "{:34} {:4} {:>18} {:>18} {:>7} {:>7}  {:10} {:>22}"
 HEAD = TABLE.format("work", "", "plain", "lean", "ratio", "target", "verdict", "memory of a step")
-BUSY_HEAD = TABLE.format("work", "", "alone", "not alone", "ratio", "target", "verdict", "").rstrip()
+BUSY_HEAD = TABLE.format("work", "", "first", "second", "ratio", "target", "verdict", "").rstrip()
 
 
 def verdict(ratio: float, target: float | None, *, judged: bool = True) -> str:
@@ -114,8 +114,8 @@ def line(row: Row) -> str:
 
 
 def busy_line(row: busy.Row) -> str:
-    """A row of the table of trainings that are not alone."""
-    shown = [f"{rate:,.0f} images/s" for rate in (row.alone, row.beside)]
+    """A row of the table of trainings on a machine that is idle or not."""
+    shown = [f"{rate:,.0f} images/s" for rate in (row.first, row.second)]
     given = (f"{row.ratio:.2f}x", f"{row.target:.2f}x", verdict(row.ratio, row.target))
     return TABLE.format(row.name, "fp32", *shown, *given, "").rstrip()
 

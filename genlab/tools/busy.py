@@ -2,8 +2,8 @@
 
 Two processes train, as two notebooks would: one alone, one beside a process that keeps all cores at work, both at once.
 Only processes can tell, since OpenMP reads how to wait when it is loaded; they get what the package's commands and
-kernels get. A pipe starts each, and ends it when this process ends, however that happens. The ratios mean what they say
-on a machine that nobody else uses meanwhile.
+kernels get. A third gets nothing, and shows what that costs on an idle machine. A pipe starts each, and ends it when
+this process ends, however that happens. The ratios mean what they say on a machine that nobody else uses meanwhile.
 """
 
 import os
@@ -21,21 +21,23 @@ from typing import NamedTuple
 from genlab import machine
 
 WORK = ("vae", "gan")
+AS_SET = 0.97  # part of the speed of OpenMP's defaults that must be left on an idle machine
+PAIRS = 4  # measurements of that a round: it is a small difference
 BESIDE, AT_ONCE = 1 / 3, 1 / 2.5  # parts of the speed alone that must be left
 
 
 class Row(NamedTuple):
-    """What was measured: images per second alone and otherwise, the median of their paired ratios, and its target."""
+    """What was measured: images per second in two ways, the median of their paired ratios, and its target."""
 
     name: str
-    alone: float
-    beside: float
+    first: float
+    second: float
     ratio: float
     target: float
 
 
 def measure(root: Path, *, rounds: int, seconds: float = 1.5, names: tuple[str, ...] = WORK) -> Iterator[Row]:
-    """Train alone, beside a busy process and two at once, in turn; two rows for each work.
+    """Train by OpenMP's defaults, as set, beside a busy process and two at once, in turn; three rows for each work.
 
     Args:
         root: MNIST's folder, as `write_mnist` makes it.
@@ -44,25 +46,35 @@ def measure(root: Path, *, rounds: int, seconds: float = 1.5, names: tuple[str, 
         names: of the work, among `genlab.tools.work.ITEMS`.
     """
     for name in names:
-        alone, beside, at_once = [], [], []
-        with _child("train", name, str(root)) as one, _child("train", name, str(root)) as other:
-            for child in (one, other):
+        default, as_set, alone, beside, at_once = [], [], [], [], []
+        work = ("train", name, str(root))
+        with _child(*work) as one, _child(*work) as other, _child(*work, default=True) as unset:
+            for child in (one, other, unset):
                 _answer(child)  # it is ready
             for _ in range(rounds):
+                for _ in range(PAIRS):
+                    default += _rates([unset], seconds)
+                    as_set += _rates([one], seconds)
                 alone += _rates([one], seconds)
                 with _child("burn") as busy:
                     _answer(busy)
                     beside += _rates([one], seconds)
                 at_once.append(statistics.fmean(_rates([one, other], seconds)))
-        for text, rates, target in (("beside a busy process", beside, BESIDE), ("two at once", at_once, AT_ONCE)):
-            ratio = statistics.median(b / a for a, b in zip(alone, rates, strict=True))
-            medians = statistics.median(alone), statistics.median(rates)
-            yield Row(f"{name.upper()}, {text}", *medians, ratio, target)
+        yield _row(f"{name.upper()}: default, as set", default, as_set, AS_SET)
+        yield _row(f"{name.upper()}: alone, beside a busy process", alone, beside, BESIDE)
+        yield _row(f"{name.upper()}: alone, two at once", alone, at_once, AT_ONCE)
+
+
+def _row(name: str, first: list[float], second: list[float], target: float) -> Row:
+    ratio = statistics.median(b / a for a, b in zip(first, second, strict=True))
+    return Row(name, statistics.median(first), statistics.median(second), ratio, target)
 
 
 @contextmanager
-def _child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    environ = dict(os.environ)
+def _child(*arguments: str, default: bool = False) -> Iterator["subprocess.Popen[str]"]:
+    environ = {name: value for name, value in os.environ.items() if name not in machine.WAITING}
+    if default:
+        environ["KMP_BLOCKTIME"] = "200"  # LLVM's default; GNU's OpenMP does not read it, and the package keeps out
     machine.spin_little(environ)
     command = [sys.executable, "-m", "genlab.tools.busy", *arguments]
     with subprocess.Popen(
