@@ -1,4 +1,4 @@
-"""Draw the README's picture from the zoo: `.venv/bin/python .ci/picture.py` writes notebooks/images/readme.png."""
+"""Draw the README's picture from the zoo: `.venv/bin/python .ci/picture.py` writes notebooks/pages/readme.png."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from genlab import data, evaluation, plot, zoo
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "notebooks/images/readme.png"
+OUT = ROOT / "notebooks/pages/readme.png"
 MODELS = {
     "vae16": "Variational autoencoder",
     "dcgan": "Generative adversarial network",

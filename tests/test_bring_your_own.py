@@ -11,7 +11,7 @@ from PIL import Image
 
 from genlab import __main__ as command_line
 
-PAGE = Path(__file__).parents[1] / "notebooks/bring_your_own.md"
+PAGE = Path(__file__).parents[1] / "notebooks/pages/bring_your_own.md"
 BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 

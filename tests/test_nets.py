@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from genlab import nets
 from genlab.nets.common import check_labels
 
-PAGE = Path(__file__).parents[1] / "notebooks/networks.md"
+PAGE = Path(__file__).parents[1] / "notebooks/pages/networks.md"
 Make = Callable[..., nn.Module]
 
 # Narrow, so that tests are quick. All take channels, size and classes.

@@ -1,4 +1,4 @@
-"""Two processes equal one; the commands and the sharded data of notebooks/scaling.md, run as they stand there."""
+"""Two processes equal one; the commands and the sharded data of notebooks/pages/scaling.md, run as they stand there."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from genlab.runs import base
 from tests import processes
 
 HERE = Path(__file__).parent
-TEXT = (HERE.parent / "notebooks/scaling.md").read_text(encoding="utf-8")
+TEXT = (HERE.parent / "notebooks/pages/scaling.md").read_text(encoding="utf-8")
 COMMANDS = [shlex.split(block.replace("\\\n", " ")) for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)]
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 

@@ -56,7 +56,7 @@ def convert(book: dict[str, Any], *, images: Path, repository: str | None = None
                     place = f"{source}, cell {number}"
                     cell.source = markdown.register(cell.source, index=index, page=page, place=place)
         else:
-            if source.startswith("reference/"):
+            if PurePosixPath(source).parent.name == "reference":
                 chapter["content"] = reference.page(PurePosixPath(source).stem, repository)
             chapter["content"] = markdown.register(chapter["content"], index=index, page=page, place=source)
     for chapter in chapters(book["items"]):

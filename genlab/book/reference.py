@@ -22,10 +22,10 @@ def page(module: str, repository: str | None = None) -> str:
     """
     package = _package()
     if module not in package.members:
-        raise BookError(f"reference/{module}.md: genlab has no module {module!r}")
+        raise BookError(f"pages/reference/{module}.md: genlab has no module {module!r}")
     found = package.members[module]
     if found.docstring is None:
-        raise BookError(f"genlab.{module} has no docstring; its first line opens the page reference/{module}.md")
+        raise BookError(f"genlab.{module} has no docstring; its first line opens the page pages/reference/{module}.md")
     parts = [f"# genlab.{module}", found.docstring.value]
     for name, member in _public(found):
         parts.append(_member(f"genlab.{module}", name, member, "##", repository))
