@@ -1,7 +1,7 @@
 """Claims and derivation checks: what the text says is computed, and stops the notebook when it is false."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,20 +13,24 @@ from torch import Tensor
 
 from genlab.text import say
 
+Value = float | Tensor | bool | np.bool_
+
 
 def claim(
     sentence: str,
-    value: float | Tensor | bool | np.bool_,
+    value: Value,
     *,
     above: float | None = None,
     below: float | None = None,
     equals: float | None = None,
     within: float = 1e-6,
+    contrast: Mapping[str, Value] | None = None,
+    show: str = "",
 ) -> None:
-    """State a sentence, a value and a bound; print `✓ sentence` when the bound holds.
+    """State a sentence, a value and a bound; print `✓ sentence` when the bound holds, and for no contrast.
 
-    Only the sentence is printed, so the line is the same on every machine. Bounds are strict and may be combined. NaN
-    and infinite values fail every bound.
+    Bounds are strict and may be combined. NaN and infinite values fail every bound. Without `show` only words are
+    printed, so the line is the same on every machine.
 
     Args:
         sentence: what is claimed, in words.
@@ -35,28 +39,49 @@ def claim(
         below: the value must be smaller than this.
         equals: the value must lie no further than `within` from this.
         within: tolerance of `equals`, in the units of the value.
+        contrast: the value in other worlds, by their names, in which the sentence is false: the untrained network,
+            shuffled labels. For each the bound must fail, or it tests less than the sentence says.
+        show: format of numbers, such as ".3f": print the value and each contrast too. Ask for no more digits than are
+            the same on every machine.
 
     Raises:
-        AssertionError: the claim is false; the message holds sentence, value and bound.
-        ValueError: a number was given without a bound, or a truth value with one.
+        AssertionError: the claim is false, or holds for a contrast; the message has sentence, value and bound.
+        ValueError: a number was given without a bound, a truth value with one, or `show` with a truth value.
     """
     bounds = {"above": above, "below": below, "equals": equals}
     stated = {k: float(v) for k, v in bounds.items() if v is not None}
+    wanted = " and ".join(f"{k} {v:g}" + (f" ± {within:g}" if k == "equals" else "") for k, v in stated.items())
+    found, *others = (_number(sentence, v, stated, show) for v in (value, *(contrast or {}).values()))
+    if not _holds(found, stated, within):
+        raise AssertionError(f"✗ {sentence}\n  value: {found}\n  bound: {wanted or 'true'}")
+    for name, other in zip(contrast or {}, others, strict=True):
+        if _holds(other, stated, within):
+            raise AssertionError(
+                f"✗ {sentence}\n  the bound holds for the contrast as well, {name}: {other}\n  value: {found}\n"
+                f"  bound: {wanted or 'true'}"
+            )
+    shown = f": {found:{show}} ({wanted})" if show else ""
+    against = [f"{k} ({v:{show}})" if show else k for k, v in zip(contrast or {}, others, strict=True)]
+    say(f"✓ {sentence}{shown}" + (f"\n  not so for {', '.join(against)}" if against else ""))
+
+
+def _number(sentence: str, value: Value, stated: Mapping[str, float], show: str) -> float | bool:
+    """The value as a Python number, or a truth value where no bound is stated."""
     if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
-        if stated:
-            raise ValueError(f"claim({sentence!r}) was given {value!r} and a bound; a truth value takes none")
-        holds, wanted = bool(value), "true"
-    elif not stated:
+        if stated or show:
+            raise ValueError(f"claim({sentence!r}) was given {value!r} and a bound or show=; a truth value takes none")
+        return bool(value)
+    if not stated:
         raise ValueError(f"claim({sentence!r}) was given {value!r} and no bound; pass above=, below= or equals=")
-    else:
-        value = float(value.detach() if isinstance(value, Tensor) else value)
-        tests = {"above": value > stated.get("above", -math.inf), "below": value < stated.get("below", math.inf)}
-        tests["equals"] = abs(value - stated.get("equals", value)) <= within
-        holds = math.isfinite(value) and all(tests[k] for k in stated)
-        wanted = " and ".join(f"{k} {v:g}" + (f" ± {within:g}" if k == "equals" else "") for k, v in stated.items())
-    if not holds:
-        raise AssertionError(f"✗ {sentence}\n  value: {value}\n  bound: {wanted}")
-    say(f"✓ {sentence}")
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def _holds(value: float | bool, stated: Mapping[str, float], within: float) -> bool:
+    if isinstance(value, bool):
+        return value
+    tests = {"above": value > stated.get("above", -math.inf), "below": value < stated.get("below", math.inf)}
+    tests["equals"] = abs(value - stated.get("equals", value)) <= within
+    return math.isfinite(value) and all(tests[k] for k in stated)
 
 
 def identity(sentence: str, left: sympy.Expr, right: sympy.Expr) -> None:

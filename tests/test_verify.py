@@ -78,6 +78,46 @@ def test_a_number_needs_a_bound_and_a_truth_value_takes_none() -> None:
             verify.claim("x", truth, above=0.5)
 
 
+def test_a_claim_shows_its_number_beside_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    verify.claim("one nat is about 1.44 bits", 1 / math.log(2), equals=1.4427, within=1e-4, show=".4f")
+    verify.claim("it is large", torch.tensor(3.04), above=2, below=5, show=".1f")
+    assert capsys.readouterr().out.splitlines() == [
+        "✓ one nat is about 1.44 bits: 1.4427 (equals 1.4427 ± 0.0001)",
+        "✓ it is large: 3.0 (above 2 and below 5)",
+    ]
+    with pytest.raises(ValueError, match="takes none"):
+        verify.claim("x", True, show=".1f")
+
+
+def test_a_claim_names_the_worlds_in_which_it_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    others = {"the untrained network": 0.1, "shuffled labels": torch.tensor(0.25)}
+    verify.claim("it reads digits", 0.9, above=0.8, contrast=others)
+    verify.claim("it reads digits", 0.9, above=0.8, contrast=others, show=".2f")
+    verify.claim("all are right", True, contrast={"one label changed": np.bool_(False)})
+    assert capsys.readouterr().out.splitlines() == [
+        "✓ it reads digits",
+        "  not so for the untrained network, shuffled labels",
+        "✓ it reads digits: 0.90 (above 0.8)",
+        "  not so for the untrained network (0.10), shuffled labels (0.25)",
+        "✓ all are right",
+        "  not so for one label changed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "bound", "said"),
+    [(0.9, 0.85, {"above": 0.8}, "0.85"), (1.0, 1.0, {"equals": 1}, "1.0"), (True, True, {}, "True")],
+)
+def test_a_bound_that_holds_in_the_other_world_too_says_too_little(
+    value: float, other: float, bound: dict[str, float], said: str
+) -> None:
+    shuffled = False if value is True else 0.1
+    with pytest.raises(AssertionError, match=f"holds for the contrast as well, the untrained network: {said}"):
+        verify.claim("it reads digits", value, **bound, contrast={"shuffled": shuffled, "the untrained network": other})
+    with pytest.raises(AssertionError, match=f"✗ it reads digits\n  value: {shuffled}"):
+        verify.claim("it reads digits", shuffled, **bound, contrast={"the untrained network": other})
+
+
 # ------------------------------------------------------------------------------------------------ identity and integral
 
 X, Y = sympy.symbols("x y", positive=True)
