@@ -18,6 +18,41 @@ from genlab.exercises.engine import RIGHT, WRONG, judge
 from tests.small import ROWS
 
 
+@pytest.mark.parametrize("main", [True, False])
+def test_an_answer_that_is_wrong_before_it_never_ends_is_told_what_is_wrong(
+    main: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that is right until then is told of the time."""
+
+    def slow_from_the_second_call(result: Callable[[torch.Tensor], Any]) -> engine.Answer:
+        calls: list[int] = []
+
+        def answer(x: torch.Tensor) -> Any:
+            calls.append(1)
+            while len(calls) > 1:
+                time.sleep(0.01)
+            return result(x)
+
+        return answer
+
+    monkeypatch.setattr(engine, "LIMIT", 0.2)
+    verdicts = []
+
+    def both() -> None:
+        for result in (lambda x: x.sum(0), ROWS.solution):
+            verdicts.append(judge(ROWS, slow_from_the_second_call(result)))
+
+    if main:
+        both()
+    else:
+        worker = threading.Thread(target=both)
+        worker.start()
+        worker.join()
+    wrong, late = verdicts
+    assert wrong.state == WRONG and "shape" in wrong.came and "never ends" not in wrong.meaning
+    assert late.state == WRONG and late.came == "stopped after 0.2 s"
+
+
 def swallowing(x: Any) -> Any:
     while True:
         try:  # noqa: SIM105 (the point is that this swallows errors)

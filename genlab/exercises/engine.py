@@ -168,8 +168,9 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     with session.kept(), interruptible(answer):
         expected = _expected(exercise)
         run = Trial(exercise, answer, model=expected, aloud=True)
+        came: list[Observation] = []
         try:
-            came = limited(LIMIT, lambda: list(run.observe()))
+            limited(LIMIT, lambda: came.extend(run.observe()))
             if untouched(came[0].value):
                 return Verdict(exercise, UNTOUCHED)
             # What came may be of a class that the answer has written: it is compared and shown within the limit, too.
@@ -180,9 +181,27 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
                 known = _known(exercise, expected, came)
                 return limited(LIMIT, lambda: inside(_verdict, exercise, expected, came, at, known))
         except TimeLimit as limit:
+            # What it did before is told first: a result that is wrong says more than one that never came.
+            if early := _early(exercise, expected, list(came)):
+                return early
             stopped = f"given up after {LIMIT:g} s; it runs on beside" if limit.left else f"stopped after {LIMIT:g} s"
             told = "Is there a loop that never ends, or a wait? A few small tensors need milliseconds."
             return Verdict(exercise, WRONG, "the time", "less than a second", stopped, told, run.last)
+
+
+def _early(exercise: Exercise, expected: list[Observation], came: list[Observation]) -> Verdict | None:
+    """The verdict on an answer that was stopped, by what it did until then, if that is enough."""
+    until = expected[: len(came)]
+
+    def verdict() -> Verdict | None:
+        at = _difference(exercise, until, came)
+        return None if at is None else _verdict(exercise, until, came, at, None)
+
+    try:
+        with session.muted():
+            return limited(LIMIT, lambda: inside(verdict))
+    except TimeLimit:
+        return None
 
 
 def accepts(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 3) -> bool:
