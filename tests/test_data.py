@@ -346,6 +346,31 @@ def test_failed_download_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert str(tmp_path) in message and "no network here" in message and "offline with digits" in message
 
 
+def test_a_chapter_offline_goes_on_with_the_digits_unless_all_of_mnist_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", unreachable)
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    monkeypatch.delenv("GENLAB_PROFILE")  # as on a laptop with a GPU, which chooses the full profile
+    assert len(data.course(full=True).train.x) == 4000
+    said = capsys.readouterr().err
+    assert "goes on with the 5,000 digits" in said and "no network here" in said
+    monkeypatch.setenv("GENLAB_PROFILE", "full")
+    with pytest.raises(ValueError, match=r"no network here.*GENLAB_PROFILE=quick"):
+        data.course(full=True)
+    assert len(data.course(full=False).train.x) == 4000 and capsys.readouterr().err == ""
+
+
+def test_a_chapter_in_the_full_profile_has_all_of_mnist(
+    tmp_path: Path, fake_sets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    assert len(data.course(full=True).train.x) == 6 and len(data.course(full=False).train.x) == 4000
+
+
 HARM: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda good: b"",
     "cut": lambda good: good[: len(good) // 2],

@@ -5,7 +5,7 @@ from genlab.data.batches import Batch, Batches, find_device, stream, to_float, u
 from genlab.data.cache import home
 from genlab.data.folders import folder, read_images
 from genlab.data.images import Images, Split, check_images, check_labels, check_unit
-from genlab.data.sets import SETS, cifar10, digits, fashion_mnist, mnist, read_set
+from genlab.data.sets import SETS, cifar10, course, digits, fashion_mnist, mnist, read_set
 
 __all__ = [
     "SETS",
@@ -17,6 +17,7 @@ __all__ = [
     "check_labels",
     "check_unit",
     "cifar10",
+    "course",
     "digits",
     "fashion_mnist",
     "find_device",

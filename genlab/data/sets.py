@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.util
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,28 @@ def _split_source() -> bytes:
 def mnist(*, root: str | Path | None = None, download: bool = False) -> Split:
     """MNIST: 60,000 images to train, 10,000 to test, 1 × 28 × 28 (LeCun, Cortes and Burges 1998)."""
     return _torchvision("MNIST", root, download)
+
+
+def course(*, full: bool) -> Split:
+    """The images of a chapter: the digits, or all of MNIST in the full profile, downloaded when it is first needed.
+
+    A machine whose GPU alone chose the full profile goes on without a network: with the digits, and a notice.
+
+    Args:
+        full: whether all of MNIST is wanted; `train.profile(quick=False, full=True)`.
+
+    Raises:
+        ValueError: MNIST is not there and cannot be downloaded, and GENLAB_PROFILE asks for the full profile.
+    """
+    if not full:
+        return digits()
+    try:
+        return mnist(download=True)
+    except ValueError as error:
+        if "GENLAB_PROFILE" in os.environ:
+            raise ValueError(f"{error}; or set GENLAB_PROFILE=quick, which takes the digits of the package") from error
+        notice(f"the full profile goes on with the 5,000 digits of the package, for MNIST cannot be had: {error}")
+        return digits()
 
 
 def fashion_mnist(*, root: str | Path | None = None, download: bool = False) -> Split:
