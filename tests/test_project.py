@@ -186,6 +186,17 @@ def test_the_readme_trains_saves_loads_and_samples(
     assert (tmp_path / "samples.png").stat().st_size > 1000
 
 
+def test_listings_fit_the_column_of_the_book() -> None:
+    pages = sorted((ROOT / "notebooks").rglob("*.md"))
+    found = 0
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages):
+        listings = re.findall(r"^```\w+\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        found += len(listings)
+        wide = [line for listing in listings for line in listing.splitlines() if len(line) > 88]
+        assert wide == [], path
+    assert found > 20
+
+
 def test_links_and_pictures_of_the_documents_exist() -> None:
     for name in ("README.md", "CONTRIBUTING.md", "LICENSE-text.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
