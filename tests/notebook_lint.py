@@ -148,6 +148,12 @@ def short_cells(notebook: NotebookNode) -> list[str]:
     return [f"a code cell has {n} lines, more than 20" for n in lines if n > 20]
 
 
+def fits_the_column(notebook: NotebookNode) -> list[str]:
+    """Readers of the book and of JupyterLab see 88 characters of a line."""
+    wide = [line for cell in code(notebook) for line in cell.source.splitlines() if len(line) > 88]
+    return [f"a line of code has {len(line)} characters, more than 88: {line.strip()[:60]}" for line in wide]
+
+
 def sections_in_order(notebook: NotebookNode) -> list[str]:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     first = notebook.cells[0].source if notebook.cells else ""
@@ -223,6 +229,7 @@ RULES: list[Rule] = [
     imports_are_used,
     prose_names_what_is_there,
     short_cells,
+    fits_the_column,
     live_figures_keep_their_names,
     sections_in_order,
     exercises_are_those_of_the_course,

@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "short hint": ([(shelf.find("05.1").hints[0].replace("\\", "\\\\"), "Think.")], "a hint is shorter"),
     "minutes": ([("minutes=5", "minutes=0")], "minutes must be positive"),
     "no docstring": ([('    """KL(N(mu', '    # """KL(N(mu')], "the solution has no docstring"),
-    "long line": ([("per example: (n, d)", f"per example: {'(n, d) ' * 9}")], "longer than 120 characters"),
+    "long line": ([("per example: (n, d)", f"per example: {'(n, d) ' * 9}")], "longer than 88 characters"),
     "same name": ([('"the wrong sign"', '"one half is missing"')], "two mistakes have the same name"),
     "short message": (
         [("This is twice the KL: the one half is missing.", "Twice the KL.")],

@@ -1,5 +1,6 @@
 """Every exercise, both ways: right answers pass, stubs are not attempted, every named mistake gets its words."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -85,7 +86,8 @@ def test_every_exercise_is_whole(exercise: Exercise) -> None:
     assert all(len(w.message.split()) > 4 for w in exercise.wrong) and len(exercise.wrong) >= 3
     assert exercise.solution.__doc__, "the docstring is part of the stub"
     assert len({w.name for w in exercise.wrong}) == len(exercise.wrong)
-    assert max(len(line) for line in exercise.cell.splitlines()) <= 120
+    shown = exercise.cell + inspect.getsource(exercise.solution)
+    assert max(len(line) for line in shown.splitlines()) <= 88, "the column of the book is as wide"
 
 
 def test_numbers_follow_each_other_from_warm_up_to_open_ended() -> None:

@@ -103,6 +103,8 @@ def change(name: str, notebook: NotebookNode) -> None:
         cells[0].source += '\n\nCall `hint("05.1")`.'
     elif name == "short_cells":
         cells[2].source = "x = 1\n" * 21
+    elif name == "fits_the_column":
+        cells[2].source = f"x = {'1' * 85}"
     elif name == "live_figures_keep_their_names":
         cells[2].source = "a = 1\n\n\ndef f():\n    return a\n\n\nslider.observe(lambda change: f())"
         cells[3].source += "\na = 2"

@@ -22,7 +22,7 @@ from genlab.exercises import engine, mutants, session, shelf, show
 from genlab.exercises.engine import RIGHT, UNTOUCHED, Exercise, judge
 
 SHARE = 0.9  # of the mutants that a check must reject
-WIDTH = 120  # of a line in the reader's cell
+WIDTH = 88  # of a line in the reader's cell
 
 
 class Finding(NamedTuple):

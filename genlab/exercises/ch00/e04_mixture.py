@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, mistake
 
 
 def log_mixture(x, means, std):
-    """log density of k equal normal components: x (n, d), means (k, d), one std -> (n,)."""
+    """log density of k equal normals: x (n, d), means (k, d), one std -> (n,)."""
     d = x.shape[1]
     square = ((x[:, None] - means) ** 2).sum(2) / std**2
     log_components = -0.5 * square - d * math.log(std * math.sqrt(2 * math.pi))

@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def kl_discrete(p, q):
-    """KL(p ‖ q) in nats of probability vectors that may hold zeros: (k,) twice -> 0-d."""
+    """KL(p ‖ q) in nats of vectors that may hold zeros: (k,) twice -> 0-d."""
     return torch.where(p > 0, p * (p.log() - q.log()), 0.0).sum()
 
 

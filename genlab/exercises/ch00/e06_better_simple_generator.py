@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def log_templates(x, theta, weights):
-    """log p(x) of a mixture of templates: binary x (n, m), theta (k, m) in (0, 1), weights (k,) -> (n,)."""
+    """log p(x) of templates: binary x (n, m), theta (k, m), weights (k,) -> (n,)."""
     log_px = x @ theta.log().T + (1 - x) @ (1 - theta).log().T
     return torch.logsumexp(log_px + weights.log(), 1)
 

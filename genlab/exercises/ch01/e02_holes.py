@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def count_holes(ink):
-    """Number of holes in a picture: ink is a bool array (h, w), True where there is ink."""
+    """Number of holes in a picture: ink (h, w), bool, is True where there is ink."""
     _, regions = ndimage.label(np.pad(~ink, 1, constant_values=True))
     return regions - 1
 

@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def class_posterior(log_likelihood, prior):
-    """p(y|x) by Bayes' rule: log p(x|y) (n, c) and p(y) (c,) -> (n, c), rows that sum to one."""
+    """p(y|x) by Bayes' rule: log p(x|y) (n, c), p(y) (c,) -> rows that sum to one."""
     return torch.softmax(log_likelihood + prior.log(), 1)
 
 

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def fit_coins(x, y, classes):
-    """Smoothed shares of ones, class by class: x (n, d) of 0 and 1, y (n,) -> (classes, d)."""
+    """Smoothed shares of ones: x (n, d) of 0 and 1, y (n,) -> (classes, d)."""
     rows = []
     for c in range(classes):
         own = x[y == c]

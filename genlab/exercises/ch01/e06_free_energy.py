@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def free_energy_of(v, W, a, b):
-    """F(v) = −a·v − Σ_j log(1 + exp(b_j + (vᵀW)_j)): v (n, d), W (d, m), a (d,), b (m,) -> (n,)."""
+    """Free energy −a·v − Σ_j log(1 + exp(b_j + (vᵀW)_j)) of every row of v.
+
+    v (n, d), W (d, m), a (d,), b (m,) -> (n,).
+    """
     return -v @ a - F.softplus(b + v @ W).sum(1)
 
 
@@ -42,9 +45,9 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=8,
     task=r"""
-Write the free energy (1.11) of a restricted Boltzmann machine, one number for each row of `v`, shape `(n,)`. It must be finite and exact for
-weights that bring the exponent to ±1,000. Check it in your head: with `W` and `b` zero, each of the `m` hidden units adds
-$-\log 2$.""",
+Write the free energy $\mathcal F(v)$ (1.11) of a restricted Boltzmann machine, one number for each row of `v`, shape
+`(n,)`. It must be finite and exact for weights that bring the exponent to ±1,000. Check it in your head: with `W` and
+`b` zero, each of the `m` hidden units adds $-\log 2$.""",
     inputs=_draw,
     solution=free_energy_of,
     explanation=r"""

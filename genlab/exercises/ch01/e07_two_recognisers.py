@@ -14,7 +14,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def paired_p_value(a, b):
-    """Two-sided exact p-value that two recognisers are equally good: a, b (n,) bool, True where right."""
+    """Exact two-sided p-value of two equally good readers: a, b (n,), True if right."""
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     n, k = only_a + only_b, min(only_a, only_b)
     tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n

@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def cd_direction(v, W, a, b, u_h, u_v):
-    """CD-1 direction for W: v (n, d), W (d, m), a (d,), b (m,), uniform u_h (n, m), u_v (n, d) -> (d, m)."""
+    """The CD-1 direction for W.
+
+    v (n, d), W (d, m), a (d,), b (m,), uniform u_h (n, m), u_v (n, d) -> (d, m).
+    """
     p = torch.sigmoid(b + v @ W)
     h = (u_h < p).to(v)
     dream = (u_v < torch.sigmoid(a + h @ W.T)).to(v)

@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def interval(samples):
-    """The 95 % confidence interval (low, high) of the mean, from independent samples (n,)."""
+    """The 95 % interval (low, high) of the mean, from independent samples (n,)."""
     error = samples.std() / math.sqrt(len(samples))
     return samples.mean() - 1.96 * error, samples.mean() + 1.96 * error
 

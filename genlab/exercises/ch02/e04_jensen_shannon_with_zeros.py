@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def js(p, q):
-    """Jensen-Shannon divergence in nats, row by row: probabilities (n, k) twice -> (n,)."""
+    """Jensen-Shannon divergence in nats by rows of probabilities (n, k): (n,)."""
     m = (p + q) / 2
     to_p = torch.xlogy(p, p) - torch.xlogy(p, m)
     to_q = torch.xlogy(q, q) - torch.xlogy(q, m)

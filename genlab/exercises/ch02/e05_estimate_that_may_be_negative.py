@@ -15,10 +15,12 @@ from genlab.exercises import Exercise, Wrong
 
 def mmd2_gauss(x, y, h):
     """Unbiased MMD² with the kernel exp(−‖x − y‖² / 2h²): (n, d), (m, d) -> ()."""
-    xx, yy, xy = (torch.exp(-(torch.cdist(a, b) ** 2) / (2 * h**2)) for a, b in ((x, x), (y, y), (x, y)))
+    pairs = ((x, x), (y, y), (x, y))
+    xx, yy, xy = (torch.exp(-(torch.cdist(a, b) ** 2) / (2 * h**2)) for a, b in pairs)
     n, m = len(x), len(y)
-    within = (xx.sum() - xx.trace()) / (n * (n - 1)) + (yy.sum() - yy.trace()) / (m * (m - 1))
-    return within - 2 * xy.mean()
+    within_x = (xx.sum() - xx.trace()) / (n * (n - 1))
+    within_y = (yy.sum() - yy.trace()) / (m * (m - 1))
+    return within_x + within_y - 2 * xy.mean()
 
 
 def _unbiased(k):

@@ -13,9 +13,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def logit_normal_log_prob(x, mu, sigma):
-    """log density of x = sigmoid(z), z ~ N(mu, sigma²), for x in (0, 1): (n,) -> (n,)."""
+    """log density of x = sigmoid(z), z ~ N(mu, sigma²), x in (0, 1): (n,) -> (n,)."""
     z = torch.log(x) - torch.log(1 - x)
-    log_p_z = -0.5 * ((z - mu) / sigma) ** 2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
+    log_scale = torch.log(sigma) + 0.5 * math.log(2 * math.pi)
+    log_p_z = -0.5 * ((z - mu) / sigma) ** 2 - log_scale
     return log_p_z - torch.log(x) - torch.log(1 - x)
 
 

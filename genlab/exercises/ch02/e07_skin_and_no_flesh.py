@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def log_shell_share(d, eps):
-    """log of the share of a d-dimensional ball that lies within eps of its surface (radius 1, 0 < eps < 1)."""
+    """log of the share of a d-dimensional ball within eps of its surface.
+
+    The radius is 1, and 0 < eps < 1.
+    """
     return math.log(-math.expm1(d * math.log1p(-eps)))
 
 

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def both_kl(p, q, dx):
-    """(KL(p‖q), KL(q‖p)) in nats, of two densities on a grid with spacing dx: (n,), (n,) -> (), ()."""
+    """(KL(p‖q), KL(q‖p)) in nats, of two densities on a grid with spacing dx.
+
+    Shapes: (n,), (n,) -> (), ().
+    """
     difference = torch.log(p) - torch.log(q)
     forward = torch.where(p > 0, p * difference, 0.0).sum() * dx
     reverse = torch.where(q > 0, -q * difference, 0.0).sum() * dx

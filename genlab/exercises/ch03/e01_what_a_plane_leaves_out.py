@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def pca_error(eigenvalues, d):
-    """Smallest mean squared error of a linear autoencoder with d numbers; eigenvalues (D,) in any order: 0-d."""
+    """Smallest mean squared error of a linear autoencoder with d numbers: 0-d.
+
+    The eigenvalues (D,) come in any order.
+    """
     return eigenvalues.sort(descending=True).values[d:].sum()
 
 

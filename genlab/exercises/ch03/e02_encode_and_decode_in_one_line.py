@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def project(x, mean, U):
-    """The nearest point of the plane mean + span(U) to each row of x; U (D, d) has orthonormal columns: (n, D)."""
+    """The nearest point of the plane mean + span(U) to each row of x: (n, D).
+
+    U (D, d) has orthonormal columns.
+    """
     return mean + (x - mean) @ U @ U.T
 
 

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def mask_noise(x, u, p):
-    """Set pixels of x to 0 with probability p, by uniform numbers u: those with u < p are lost. Same shape."""
+    """Set pixels of x to 0 with probability p, by uniform numbers u.
+
+    Those with u < p are lost. Same shape.
+    """
     return torch.where(u < p, torch.zeros_like(x), x)
 
 

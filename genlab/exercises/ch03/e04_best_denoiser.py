@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, mistake
 
 
 def best_denoiser(x, means, std, sigma):
-    """E[x | noisy x] for an equal mixture of N(m_i, std² I) and noise sigma: x (n, d), means (k, d) -> (n, d)."""
+    """E[x | noisy x] for an equal mixture of N(m_i, std² I) and noise sigma.
+
+    Shapes: x (n, d), means (k, d) -> (n, d).
+    """
     total = std**2 + sigma**2
     log_w = -0.5 * ((x[:, None] - means) ** 2).sum(2) / total
     w = torch.softmax(log_w, 1)

@@ -10,7 +10,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def hole_share(fake, real, limit):
-    """Share of rows of fake (m, d) whose nearest row of real (n, d) lies further away than limit: 0-d."""
+    """Share of rows of fake (m, d) with no row of real (n, d) within limit: 0-d."""
     return (torch.cdist(fake, real).min(1).values > limit).float().mean()
 
 

@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def walk(x, denoiser, sigma, step, eps):
-    """One step of Langevin dynamics with a denoiser's score and noise eps: same shape as x."""
+    """One step of Langevin dynamics with a denoiser's score and noise eps: as x."""
     score = (denoiser(x) - x) / sigma**2
     return x + step * score + (2 * step) ** 0.5 * eps
 
@@ -122,5 +122,5 @@ noise keep $p_\sigma$ as it is in the limit of small steps. With less noise the 
 **For the open part.** From pure noise the walk finds strokes, and now and then a digit, but it mixes slowly and rarely
 crosses from one class to another: between modes $p_{0.5}$ is low, and the denoiser was never trained on what lies far from
 digits plus noise. Two repairs are known. Train one denoiser for many noise levels, and walk from large noise to small: that
-is a diffusion model. Or learn a latent space without gaps, and draw there: that is the VAE of the next chapters.""",
+is a diffusion model. Or draw codes, from a mixture fitted to them, or as the VAE of the next chapters does.""",
 )

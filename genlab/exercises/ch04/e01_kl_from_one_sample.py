@@ -12,9 +12,13 @@ from genlab.exercises import Exercise, Wrong
 
 
 def kl_estimate(z, mu, logvar):
-    """log q(z) − log p(z) for q = N(mu, diag exp(logvar)), p = N(0, I), at given z: (n, d) three times -> (n,)."""
-    log_q = -0.5 * (math.log(2 * math.pi) + logvar + (z - mu) ** 2 * torch.exp(-logvar)).sum(1)
-    log_p = -0.5 * (math.log(2 * math.pi) + z**2).sum(1)
+    """log q(z) − log p(z) for q = N(mu, diag exp(logvar)), p = N(0, I), at given z.
+
+    (n, d) three times -> (n,).
+    """
+    constant = math.log(2 * math.pi)
+    log_q = -0.5 * (constant + logvar + (z - mu) ** 2 * torch.exp(-logvar)).sum(1)
+    log_p = -0.5 * (constant + z**2).sum(1)
     return log_q - log_p
 
 

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def split_gap(log_px, best_bound, encoder_bound):
-    """The mean approximation gap and the mean amortisation gap of (4.23): (n,) three times -> two numbers."""
+    """The mean approximation gap and the mean amortisation gap of (4.23).
+
+    (n,) three times -> two numbers.
+    """
     approximation = (log_px - best_bound).mean()
     amortisation = (best_bound - encoder_bound).mean()
     return approximation, amortisation

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def best_diagonal(covariance):
-    """Variances of the diagonal Gaussian q that is closest to N(m, covariance) in KL(q ‖ p): (d, d) -> (d,)."""
+    """Variances of the diagonal Gaussian q that is closest to N(m, covariance).
+
+    Closest in KL(q ‖ p): (d, d) -> (d,).
+    """
     precision = torch.linalg.inv(covariance)
     return 1 / precision.diagonal()
 

@@ -21,7 +21,10 @@ _PAIR = torch.tensor([[1.0, 0.9], [0.9, 1.0]])
 
 
 def diagonal_loss(covariance):
-    """½ [Σ_j log Λ_jj − log det Λ], Λ the inverse of the covariance, equation (4.13): (d, d) -> a number."""
+    """½ [Σ_j log Λ_jj − log det Λ], Λ the inverse of the covariance, equation (4.13).
+
+    (d, d) -> a number.
+    """
     precision = torch.linalg.inv(covariance)
     return 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
 
@@ -55,8 +58,8 @@ EXERCISE = Exercise(
     task=r"""
 Return the gap (4.13) in nats, one number, that remains for the best diagonal $q$ when the posterior has this `covariance`,
 shape `(d, d)`. It is 0 for a diagonal matrix and positive otherwise. It does not change when a variable is measured in other units, that is when a
-row and the same column are multiplied by a number. With two variables of correlation $\rho$ it is
-$-\tfrac12\log(1 - \rho^2)$.""",
+row and the same column are multiplied by a number. With two variables of correlation $c$ it is
+$-\tfrac12\log(1 - c^2)$.""",
     inputs=lambda g: (_covariance(g),),
     solution=diagonal_loss,
     explanation=r"""

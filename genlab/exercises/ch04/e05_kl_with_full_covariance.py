@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def kl_full(m, L):
-    """KL(N(m, L Lᵀ) ‖ N(0, I)) for lower triangular L, equation (4.24): (n, d) and (n, d, d) -> (n,)."""
+    """KL(N(m, L Lᵀ) ‖ N(0, I)) for lower triangular L, equation (4.24).
+
+    (n, d) and (n, d, d) -> (n,).
+    """
     trace = (L**2).sum((1, 2))
     logdet = 2 * L.diagonal(dim1=1, dim2=2).log().sum(1)
     return 0.5 * (trace + (m**2).sum(1) - m.shape[1] - logdet)

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def score_gradient(f, z, mu, sigma):
-    """Score-function gradient in mu with leave-one-out baselines: f (k,), z (k, d), mu (d,), a number -> (d,)."""
+    """Score-function gradient in mu with leave-one-out baselines.
+
+    f (k,), z (k, d), mu (d,), sigma a number -> (d,).
+    """
     k = len(f)
     baseline = (f.sum() - f) / (k - 1)  # for sample i the mean of all the others
     score = (z - mu) / sigma**2

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def em_step(x, W, sigma2):
-    """One step of EM, (4.15), for p(x|z) = N(W z, sigma2) with numbers W and sigma2: x (n,) -> the new W."""
+    """One step of EM, (4.15), for p(x|z) = N(W z, sigma2).
+
+    x (n,) and the numbers W and sigma2 -> the new W.
+    """
     M = W**2 + sigma2
     m, v = W * x / M, sigma2 / M  # E: mean and variance of every posterior
     return (x * m).sum() / (m**2 + v).sum()  # M: the top of the parabola

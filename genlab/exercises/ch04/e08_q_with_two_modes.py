@@ -12,8 +12,12 @@ from genlab.exercises import Exercise, Wrong
 
 
 def log_weights_of_mixture(log_joint, z, means, stds, shares):
-    """log p(x, z) − log Σ_j shares_j N(z; means_j, stds_j²): (n,) twice and (c,) three times -> (n,)."""
-    log_normal = -0.5 * (math.log(2 * math.pi) + 2 * stds.log() + ((z[:, None] - means) / stds) ** 2)
+    """log p(x, z) − log Σ_j shares_j N(z; means_j, stds_j²).
+
+    (n,) twice and (c,) three times -> (n,).
+    """
+    square = ((z[:, None] - means) / stds) ** 2  # (n, c)
+    log_normal = -0.5 * (math.log(2 * math.pi) + 2 * stds.log() + square)
     return log_joint - torch.logsumexp(shares.log() + log_normal, 1)
 
 
@@ -68,8 +72,9 @@ its log-weight $\log p(x, z) - \log q(z)$ for given values `log_joint` and point
 density is 0 in floating point, must not give infinities.
 
 Then use it: optimise a mixture of two for the model with two modes, by the grid as in `elbo` above. How much of the
-0.71 nats remains? Is one sample from *one* component, weighted by that component alone, still a bound? And why is a
-mixture harder to reparameterise?""",
+0.71 nats remains? Draw from *one* component, chosen with its share, and weight by that component alone: is the mean of
+$\log w$ still a bound if its density stands below the line, and if its share times its density does? And why is a mixture
+harder to reparameterise?""",
     inputs=_mixture_inputs,
     solution=log_weights_of_mixture,
     explanation=r"""
@@ -140,9 +145,11 @@ means every density underflows to 0, and only the logarithms keep the difference
     },
     discussion=r"""
 **For the open part.** By symmetry the best mixture of two has shares of one half and means of opposite sign. The
-$\log 2$ of (4.10) vanishes, and only the misfit of each mode's shape remains, a few hundredths of a nat. Weighting a
-draw by its own component alone gives $\log w$ with a smaller density below the line (if the share is included), so its
-mean is *higher*; it is no longer an estimate of the ELBO of the mixture, and need not be a bound when the share is left
-out. The choice of the component is discrete, so the sample is no smooth function of the shares. One can sum over
-components, one ELBO term for each, or use the score function for the choice.""",
+$\log 2$ of (4.10) vanishes, and only the misfit of each mode's shape remains, about two hundredths of a nat. Weighted by
+its own component's density $q_j$ alone, without the share, the mean of $\log w$ is $\sum_j \pi_j \mathrm{ELBO}(q_j)$: a
+mean of bounds, so a bound, and never above the ELBO of the mixture. With the share, $\pi_j q_j$ below the line, it is the
+ELBO of the mixture *plus* $\mathbb E_q[H(j|z)]$, the mean entropy of which component it was, and that can exceed
+$\log p(x)$. With $\log p(x) = -1$ and two components that both equal the posterior it is $-1 + \log 2 = -0.31$. The
+choice of the component is discrete, so the sample is no smooth function of the shares. One can sum over components, one
+ELBO term for each, or use the score function for the choice.""",
 )

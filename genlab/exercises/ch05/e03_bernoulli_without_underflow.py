@@ -77,17 +77,25 @@ EXERCISE = Exercise(
 Write $\log p(x \mid z)$ of (5.10) from logits, without calling a cross-entropy or a sigmoid. It must be finite and exact
 for logits of ±1,000: there the log-probability of the likelier value is 0 and that of the other is −1,000. Sum over
 everything but the first dimension: `x` and `logits` have the same shape `(n, …)`, with one or more dimensions after the
-first, and `x` holds zeros and ones. A decoder learns through it, so its gradient in `logits`, which is $x - \sigma(a)$, is
-compared as well: stay with torch from the logits to the result.""",
+first, and `x` holds zeros and ones. A decoder learns through it, so its gradient in `logits`, which is
+$x - \operatorname{sigmoid}(a)$, is compared as well: stay with torch from the logits to the result.""",
     inputs=_draw,
     solution=bernoulli_log_prob,
     explanation=r"""
-With $\log\sigma(a) = -\operatorname{softplus}(-a)$ and $\operatorname{softplus}(-a) = \operatorname{softplus}(a) - a$,
-$x\log\sigma(a) + (1-x)\log(1-\sigma(a)) = x a - \operatorname{softplus}(a)$. Softplus is $\log(1+e^a)$, computed so that
-$e^a$ never overflows. A sigmoid of 1,000 is exactly 1 in floating point, and the logarithm of $1-1$ is $-\infty$.""",
+With $\log\operatorname{sigmoid}(a) = -\operatorname{softplus}(-a)$ and
+$\operatorname{softplus}(-a) = \operatorname{softplus}(a) - a$,
+$x\log\operatorname{sigmoid}(a) + (1-x)\log(1-\operatorname{sigmoid}(a)) = x a - \operatorname{softplus}(a)$.
+Softplus is $\log(1+e^a)$, computed so that $e^a$ never overflows. A sigmoid of 1,000 is exactly 1 in floating point, and
+the logarithm of $1-1$ is $-\infty$.""",
     hints=(
-        "Write $\\log \\sigma(a)$ and $\\log(1 - \\sigma(a))$ with $\\log(1 + e^{\\dots})$, and collect terms.",
-        "$\\log(1-\\sigma(a)) = -\\log(1+e^{a})$, and $\\log\\sigma(a) = a - \\log(1+e^{a})$. PyTorch has the softplus.",
+        (
+            "Write $\\log \\operatorname{sigmoid}(a)$ and $\\log(1 - \\operatorname{sigmoid}(a))$ "
+            "with $\\log(1 + e^{\\dots})$, and collect terms."
+        ),
+        (
+            "$\\log(1-\\operatorname{sigmoid}(a)) = -\\log(1+e^{a})$, "
+            "and $\\log\\operatorname{sigmoid}(a) = a - \\log(1+e^{a})$. PyTorch has the softplus."
+        ),
         "Per pixel it is `x * logits - F.softplus(logits)`. Flatten from dimension 1 on, then sum.",
     ),
     wrong=(

@@ -13,7 +13,8 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 def slerp(a, b, t):
     """Spherical interpolation (5.14), row by row: (n, d) -> (n, d)."""
-    cosine = (a * b).sum(1, keepdim=True) / (a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True))
+    lengths = a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True)
+    cosine = (a * b).sum(1, keepdim=True) / lengths
     omega = torch.acos(cosine.clamp(-1, 1))
     small = omega < 1e-3
     sine = torch.where(small, torch.ones_like(omega), torch.sin(omega))

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def effective_beta(pixels, kl_terms=1):
-    """The weight of the summed KL once the loss is multiplied so that pixels are summed."""
+    """The weight of the summed KL once the loss is scaled so that pixels are summed."""
     return pixels / kl_terms
 
 
@@ -35,8 +35,8 @@ with what your eyes prefer?""",
     inputs=lambda g: (int(torch.randint(10, 1000, (), generator=g)), int(torch.randint(2, 30, (), generator=g))),
     solution=effective_beta,
     explanation=r"""
-The program minimises $-\tfrac1D \log p(x \mid z) + \tfrac1m \operatorname{KL}$. Multiplied by $D$, which moves no
-minimum, it is $-\log p(x \mid z) + \tfrac Dm \operatorname{KL}$: so $\beta = D/m$.""",
+The program minimises $-\tfrac1N \log p(x \mid z) + \tfrac1m \operatorname{KL}$. Multiplied by $N$, which moves no
+minimum, it is $-\log p(x \mid z) + \tfrac Nm \operatorname{KL}$: so $\beta = N/m$.""",
     hints=(
         "Multiplying a loss by a positive number moves no minimum. Which number makes the reconstruction a sum again?",
         "Multiply by `pixels`. The KL term is then `pixels` times its average over `kl_terms` numbers.",

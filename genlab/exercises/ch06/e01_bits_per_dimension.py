@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def bits_per_dimension(log_p, D, levels=256):
-    """Bits per dimension from log p, a density on [0, 1]^D in nats, for pixels stored in so many levels."""
+    """Bits per dimension of D pixels stored in `levels` values.
+
+    log_p: a log density on [0, 1]^D, in nats per image.
+    """
     return -log_p / (D * math.log(2)) + math.log2(levels)
 
 
@@ -32,14 +35,14 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=5,
     task=r"""
-Write (6.8): bits per dimension from the log density of dequantised pixels, in nats per image, for `D` pixels stored in
-`levels` values. A density that is 1 everywhere, $\log p = 0$, knows nothing: it needs all 8 bits of 256 levels. `levels`
+Write (6.8): bits per dimension from the log density of dequantised pixels, in nats per image, for $N$ = `D` pixels
+stored in `levels` values. A density that is 1 everywhere, $\log p = 0$, knows nothing: it needs all 8 bits of 256 levels. `levels`
 need not be a power of two, and a density that is high enough needs fewer than 0 bits.""",
     inputs=_draw,
     solution=bits_per_dimension,
     explanation=r"""
 A bin of width $1/256$ under a density of 1 has the probability $1/256$, that is 8 bits. A density above 1 needs fewer.
-The sign turns a log-likelihood into a code length, $\log 2$ nats into bits, and $D$ spreads it over the pixels.""",
+The sign turns a log-likelihood into a code length, $\log 2$ nats into bits, and $N$ = `D` spreads it over the pixels.""",
     hints=(
         "Start with the code length of the image in nats. Which sign has it?",
         "Divide by `D` and by $\\log 2$. What is added for the width of a bin?",

@@ -57,7 +57,7 @@ def _nll_no_log_sigma(x, mean, sigma):
 
 @mistake(
     "only the square",
-    "Both constants are missing: D log σ and D/2 log 2π.",
+    "Both constants are missing: N log σ and N/2 log 2π.",
 )
 def _nll_only_square(x, mean, sigma):
     return 0.5 * ((x - mean) ** 2 / sigma**2).flatten(1).sum(1)
@@ -102,7 +102,7 @@ but numbers for different $\sigma$ cannot be compared, and a learned $\sigma$ wo
     inputs=_draw,
     solution=gaussian_nll,
     explanation=r"""
-Every pixel has its own $\log\sigma + \tfrac12\log 2\pi$, so the constants come $D$ times. Without $\log\sigma$ the loss
+Every pixel has its own $\log\sigma + \tfrac12\log 2\pi$, so the constants come $N$ times. Without $\log\sigma$ the loss
 falls without end as $\sigma$ grows: nothing would charge for being vague.""",
     hints=(
         "There are three terms. Two of them do not depend on the error; how often does each occur?",

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def calibrated_nll(x, mean):
-    """Mean −log N(x; mean, σ² I) over images, at the σ² that makes it smallest for the batch: 0-d."""
+    """Mean −log N(x; mean, σ² I) over images, at the batch's own best σ²: 0-d."""
     mse = ((x - mean) ** 2).mean()
     return 0.5 * x[0].numel() * (torch.log(2 * math.pi * mse) + 1)
 
@@ -46,7 +46,7 @@ def _draw(g):
 
 @mistake(
     "without the 1",
-    "The + 1 is missing: half of D per image, from the squares divided by their own mean.",
+    "The + 1 is missing: half of N per image, from the squares divided by their own mean.",
 )
 def _calibrated_no_one(x, mean):
     return 0.5 * x[0].numel() * torch.log(2 * math.pi * ((x - mean) ** 2).mean())
@@ -85,19 +85,19 @@ EXERCISE = Exercise(
     task=r"""
 Put (6.5) into (6.3): the mean negative log-likelihood of a batch at its own best $\sigma^2$, one for all images and
 pixels, a single number. `x` and `mean` have the same shape `(n, …)`, with one or more dimensions after the first. What
-is left is $\tfrac D2 [\log(2\pi\,\text{MSE}) + 1]$. It needs no weight. Its gradient is that of the Gaussian with
+is left is $\tfrac N2 [\log(2\pi\,\text{MSE}) + 1]$. It needs no weight. Its gradient is that of the Gaussian with
 $\sigma^2 = \text{MSE}$; think why it makes no difference whether $\sigma$ is differentiated as well. It holds for tiny
 errors too: with MSE = $10^{-8}$ nothing is clamped, and nothing added inside the logarithm. The gradient in `mean` is
 compared: stay with torch.""",
     inputs=_draw,
     solution=calibrated_nll,
     explanation=r"""
-At the best $\sigma$ the sum of squares divided by $\sigma^2$ is exactly $D$ per image, which gives the $+1$. Since
+At the best $\sigma$ the sum of squares divided by $\sigma^2$ is exactly $N$ per image, which gives the $+1$. Since
 $\sigma$ sits at its minimum, the derivative of the loss by $\sigma$ is zero there, so differentiating through it adds
 nothing: the **envelope theorem**. As the error falls, its weight $1/(2\sigma^2)$ grows by itself.""",
     hints=(
         "What becomes of $\\lVert x - \\hat x\\rVert^2/\\sigma^2$, on average, if $\\sigma^2$ is the mean squared error?",
-        "It becomes $D$ per image. So the loss is $\\tfrac12 D + \\tfrac D2 \\log(2\\pi\\,\\text{MSE})$.",
+        "It becomes $N$ per image. So the loss is $\\tfrac12 N + \\tfrac N2 \\log(2\\pi\\,\\text{MSE})$.",
         "`0.5 * x[0].numel() * (torch.log(2 * math.pi * mse) + 1)` with one `mse` for the whole batch.",
     ),
     wrong=(
@@ -107,12 +107,12 @@ nothing: the **envelope theorem**. As the error falls, its weight $1/(2\sigma^2)
         _calibrated_mse,
         Wrong(
             "per pixel",
-            "This is the mean per pixel. An image has D of them: multiply by x[0].numel().",
+            "This is the mean per pixel. An image has N of them: multiply by x[0].numel().",
             lambda x, mean: 0.5 * (torch.log(2 * math.pi * ((x - mean) ** 2).mean()) + 1),
         ),
         Wrong(
             "summed over the batch",
-            "This is the sum over the images. The mean over images was asked for: D is the number of pixels of one.",
+            "This is the sum over the images. The mean over images was asked for: N is the number of pixels of one.",
             lambda x, mean: 0.5 * x.numel() * (torch.log(2 * math.pi * ((x - mean) ** 2).mean()) + 1),
         ),
         Wrong(

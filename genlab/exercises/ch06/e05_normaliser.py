@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def log_normaliser(logits):
-    """log C(λ) of (6.6) for λ = σ(logits), finite and smooth for all logits: same shape."""
+    """log C(ρ) of (6.6) for ρ = sigmoid(logits), finite and smooth: same shape."""
     small = logits.abs() < 0.05
     a = torch.where(small, torch.ones_like(logits), logits)
     exact = torch.log(a / torch.tanh(a / 2))
@@ -81,18 +81,19 @@ EXERCISE = Exercise(
     difficulty=3,
     minutes=20,
     task=r"""
-Write $\log C(\lambda)$ of (6.6) from logits, with $\lambda = \sigma(a)$. First show that $C = a / \tanh(a/2)$. At
+Write $\log C(\rho)$ of (6.6) from logits, with $\rho = \operatorname{sigmoid}(a)$, the logistic function
+$\operatorname{sigmoid}(t) = 1/(1 + e^{-t})$. First show that $C = a / \tanh(a/2)$. At
 $a = 0$ that is 0/0; the limit of $\log C$ is $\log 2$, and its series begins $\log 2 + a^2/12$. At $a = \pm 100$ it
 must be finite, since $\log C$ then is about $\log |a|$. It is symmetric in $a$, entry by entry for logits of any shape.
 A decoder learns through it: its slope is compared as well, and is 0 at $a = 0$.""",
     inputs=_draw,
     solution=log_normaliser,
     explanation=r"""
-$1 - 2\sigma(a) = -\tanh(a/2)$ and $2\operatorname{artanh}(-\tanh(a/2)) = -a$, so $C = a/\tanh(a/2)$. In logits nothing
-rounds to 0 or 1. Near 0 the quotient loses digits, and the series takes over. `torch.where` computes both branches, and
+$1 - 2\operatorname{sigmoid}(a) = -\tanh(a/2)$ and $2\operatorname{artanh}(-\tanh(a/2)) = -a$, so
+$C = a/\tanh(a/2)$. In logits nothing rounds to 0 or 1. Near 0 the quotient loses digits, and the series takes over. `torch.where` computes both branches, and
 the gradient of the branch that is not taken would be NaN; so its argument is made harmless first.""",
     hints=(
-        "Express $1 - 2\\lambda$ by a tanh. What is the artanh of it?",
+        "Express $1 - 2\\rho$ by a tanh. What is the artanh of it?",
         "$C = a/\\tanh(a/2)$. For $|a|$ below 0.05, say, use $\\log 2 + a^2/12$ instead.",
         "Put 1 in place of small `a` before dividing, and choose between both results by `torch.where`.",
     ),

@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, mistake
 
 
 def log_bin(x, mean, log_scale, levels=256):
-    """log P of integers x in 0 … levels − 1 under a logistic on [0, 1], tails in the end bins: same shape."""
+    """log P of integers x in 0 … levels − 1 under a logistic on [0, 1]: same shape.
+
+    The tails belong to the end bins.
+    """
     x, mean, scale = x.double(), mean.double(), log_scale.double().exp()
     upper = torch.sigmoid(((x + 0.5) / (levels - 1) - mean) / scale)
     lower = torch.sigmoid(((x - 0.5) / (levels - 1) - mean) / scale)
@@ -106,7 +109,7 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=15,
     task=r"""
-The logistic distribution has the distribution function $F(v) = \sigma((v - m)/s)$. Give the integer
+The logistic distribution has the distribution function $\operatorname{sigmoid}((v - m)/s)$. Give the integer
 $x \in \{0, …, L-1\}$, as the grey value $v = x/(L-1)$, the mass between $v - \tfrac12\delta$ and $v + \tfrac12\delta$
 with $\delta = 1/(L-1)$. The first bin takes all of the mass below, the last all above, so that the $L$ probabilities
 sum to one. Return logarithms, entry by entry, for `x`, `mean` $= m$ and `log_scale` $= \log s$ of the same shape; `x`
@@ -115,8 +118,8 @@ numbers near 1 loses its digits in float32; the check does not look there.""",
     inputs=_draw,
     solution=log_bin,
     explanation=r"""
-Neighbouring bins share their edge, so the differences of $F$ telescope, and with the two tails the sum is $1 - 0$. Far
-above $m$ both values of $F$ are near 1, so they are computed in float64, where their difference keeps its digits down
+Neighbouring bins share their edge, so the differences telescope, and with the two tails the sum is $1 - 0$. Far
+above $m$ both values of the distribution function are near 1, so they are computed in float64, where their difference keeps its digits down
 to $10^{-12}$. The package's version computes the logarithm of the difference without forming it, so that bins far out
 in a tail keep their digits.""",
     hints=(

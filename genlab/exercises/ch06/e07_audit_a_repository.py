@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def beta_of_mean_squares(weight, pixels, sigma):
-    """Effective β of: squared error averaged over pixels, plus weight times the summed KL, read with σ."""
+    """Effective β of: mean squared error + weight · summed KL, read with σ."""
     return weight * pixels / (2 * sigma**2)
 
 
@@ -40,11 +40,11 @@ likelihood it is an ELBO, and with which $\beta$. If it is one for none, say wha
     ),
     solution=beta_of_mean_squares,
     explanation=r"""
-In nats, $R = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The program has $\frac1D\lVert x-\hat x\rVert^2
-= \frac{2\sigma^2}{D} R$, so $a = 2\sigma^2/D$, $b$ is the weight, and $\beta = b/a = wD/(2\sigma^2)$.""",
+In nats, $\mathcal D = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The program has
+$\frac1N\lVert x-\hat x\rVert^2 = \frac{2\sigma^2}{N} \mathcal D$, so $a = 2\sigma^2/N$, $b$ is the weight, and $\beta = b/a = wN/(2\sigma^2)$.""",
     hints=(
-        "Write the averaged squared error as a multiple of $R = \\lVert x-\\hat x\\rVert^2/(2\\sigma^2)$.",
-        "It is $a R$ with $a = 2\\sigma^2/D$. The KL has the factor $b$ = `weight`.",
+        "Write the averaged squared error as a multiple of $\\mathcal D = \\lVert x-\\hat x\\rVert^2/(2\\sigma^2)$.",
+        "It is $a \\mathcal D$ with $a = 2\\sigma^2/N$. The KL has the factor $b$ = `weight`.",
         "$\\beta = b/a$: `weight * pixels / (2 * sigma**2)`.",
     ),
     wrong=(
@@ -89,5 +89,6 @@ In nats, $R = \frac{1}{2\sigma^2}\lVert x-\hat x\rVert^2$ up to a constant. The 
 **For the open part.** A good audit quotes no code and has four lines: the range of the pixels, the likelihood, the two
 reductions, and $\beta$ as measured. Watch for three things. A sigmoid or tanh at the end of the decoder changes the
 output that the loss sees, so pass that output. A weight that depends on the batch size hides in "sum over the batch".
-And `logvar` may be $\log\sigma$: then the KL term is not parallel to the KL, and the function says so.""",
+And `logvar` may be $\log\sigma$: then the KL term is not parallel to the KL, and the function says so. Name the data as
+well: a cross-entropy that is fed grey pixels is a bound for binarised ones, and of grey values it is the likelihood of none.""",
 )

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def water_filling(eigenvalues, t):
-    """Rates in nats and mean squared errors of all directions at the level t = βσ²: (d,) -> (d,) and (d,)."""
+    """Rates in nats and mean squared errors of all directions at the level t = βσ².
+
+    (d,) -> (d,) and (d,).
+    """
     return 0.5 * torch.log(eigenvalues / t).clamp(min=0), eigenvalues.clamp(max=t)
 
 

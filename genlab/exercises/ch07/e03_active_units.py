@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def active_units(mu, threshold=0.01):
-    """The number of latent dimensions whose mean varies over the examples by more than threshold: (n, d) -> int."""
+    """The number of latent dimensions whose variance over examples exceeds threshold.
+
+    (n, d) -> int.
+    """
     return int((mu.var(0) > threshold).sum())
 
 

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def straight_through(h, codebook):
-    """Nearest codebook vectors, with the gradient of the identity in h: (n, d) and (k, d) -> (n, d)."""
+    """Nearest codebook vectors, with the gradient of the identity in h.
+
+    (n, d) and (k, d) -> (n, d).
+    """
     codes = torch.cdist(h, codebook).argmin(1)
     e = codebook[codes]
     return h + (e - h).detach()

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def dreg_gradient(log_w, slope):
-    """Σ_i w̃_i² slope_i, with w̃ the normalised weights over the k samples: (k, n) twice -> (n,)."""
+    """Σ_i w̃_i² slope_i, with w̃ the normalised weights over the k samples.
+
+    (k, n) twice -> (n,).
+    """
     return (torch.softmax(log_w, 0) ** 2 * slope).sum(0)
 
 

@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def code_bits(logits, codes):
-    """−log₂ p(codes): logits (n, L, K), with logits[:, i] made from the codes before i, and codes (n, L) -> (n,)."""
+    """−log₂ p(codes), with logits[:, i] made from the codes before i.
+
+    Logits (n, L, K) and codes (n, L) -> (n,).
+    """
     log_p = torch.log_softmax(logits, 2).gather(2, codes[..., None])[..., 0]
     return -log_p.sum(1) / math.log(2)
 

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def mutual_information_gap(information, entropy):
-    """Equation (7.14) from I(z_j; v_k) of shape (d, m) and H(v_k) of shape (m,), both in nats: one number."""
+    """Equation (7.14) from I(z_j; v_k), shape (d, m), and H(v_k), shape (m,), in nats.
+
+    The result is one number.
+    """
     best = information.topk(2, dim=0).values
     return ((best[0] - best[1]) / entropy).mean()
 

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def game_value(logits, p, q):
-    """V of (8.1) for k outcomes, with D = σ(logits): (k,) three times -> a number."""
+    """V of (8.1) for k outcomes, D = sigmoid(logits): (k,) three times -> a number."""
     return (p * F.logsigmoid(logits)).sum() + (q * F.logsigmoid(-logits)).sum()
 
 
@@ -67,11 +67,15 @@ is wrong about both gets $-2{,}000$.""",
     solution=game_value,
     explanation=r"""
 An expectation over outcomes is a sum weighted with their probabilities, and those already add up to one: no mean.
-$\log D = \log\sigma(\ell)$ and $\log(1 - D) = \log\sigma(-\ell)$, which `F.logsigmoid` computes without ever rounding a
+$\log D = \log\operatorname{sigmoid}(\ell)$ and $\log(1 - D) = \log\operatorname{sigmoid}(-\ell)$, which
+`F.logsigmoid` computes without ever rounding a
 probability to 0 or 1.""",
     hints=(
         "An expectation over outcomes is a weighted sum. What are the weights of the two terms?",
-        "$1 - \\sigma(\\ell) = \\sigma(-\\ell)$, and `F.logsigmoid` is the logarithm of a sigmoid that stays finite.",
+        (
+            "$1 - \\operatorname{sigmoid}(\\ell) = \\operatorname{sigmoid}(-\\ell)$, "
+            "and `F.logsigmoid` is the logarithm of a sigmoid that stays finite."
+        ),
         "Add `(p * F.logsigmoid(logits)).sum()` and the same with `q` and minus the logits.",
     ),
     wrong=(

@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def dirac_step(theta, psi, h):
-    """One step of (8.19) in turn, D first: the new θ and the new ψ, for n games at once: (n,), (n,)."""
+    """One step of (8.19) in turn, D first: the new θ and the new ψ.
+
+    For n games at once: (n,), (n,).
+    """
     psi = psi - h * torch.sigmoid(psi * theta) * theta
     theta = theta + h * torch.sigmoid(psi * theta) * psi
     return theta, psi
@@ -53,7 +56,7 @@ def _dirac_g_first(theta, psi, h):
 
 @mistake(
     "the old sigmoid",
-    "G uses the new ψ as a factor, but the old ψ inside the sigmoid. Compute σ(ψθ) again.",
+    "G uses the new ψ as a factor, but the old ψ inside the sigmoid. Compute sigmoid(ψθ) again.",
 )
 def _dirac_half_new(theta, psi, h):
     s = torch.sigmoid(psi * theta)
@@ -63,7 +66,8 @@ def _dirac_half_new(theta, psi, h):
 
 @mistake(
     "the non-saturating move",
-    "G moves with σ(−ψθ) in place of σ(ψθ): that is the non-saturating loss. In (8.19) G descends V itself.",
+    "G moves with sigmoid(−ψθ) in place of sigmoid(ψθ): that is the non-saturating loss. In (8.19) G descends V "
+    "itself.",
 )
 def _dirac_non_saturating(theta, psi, h):
     psi = psi - h * torch.sigmoid(psi * theta) * theta
@@ -116,11 +120,14 @@ step with $h = 2$ leads to $\psi = -1$ first: $D$ learns to call positive number
     solution=dirac_step,
     explanation=r"""
 Both lines are (8.19), and each is evaluated where the game stands at that moment. In the second line both the factor
-$\psi$ and the $\psi$ inside $\sigma$ are new. To use the old ones in both would be a simultaneous step, which spirals
+$\psi$ and the $\psi$ inside the sigmoid are new. To use the old ones in both would be a simultaneous step, which spirals
 outwards at every step size.""",
     hints=(
         "Write the move of D first, and store its result under the same name.",
-        "D ascends: $\\psi$ gains $h$ times $-\\sigma(\\psi\\theta)\\,\\theta$. Then compute $\\sigma(\\psi\\theta)$ anew.",
+        (
+            "D ascends: $\\psi$ gains $h$ times $-\\operatorname{sigmoid}(\\psi\\theta)\\,\\theta$. "
+            "Then compute $\\operatorname{sigmoid}(\\psi\\theta)$ anew."
+        ),
         "The last line adds `h * torch.sigmoid(psi * theta) * psi` to `theta`, with the new `psi` in both places.",
     ),
     wrong=(

@@ -68,8 +68,8 @@ def _softened_to_q(p, q):
 
 
 @mistake(
-    "plus 2 JSD",
-    "This is KL(q‖p) plus 2 JSD. The sign in (8.7) is a minus.",
+    "plus 2 JS",
+    "This is KL(q‖p) plus 2 JS. The sign in (8.7) is a minus.",
 )
 def _softened_sum(p, q):
     m = (p + q) / 2
@@ -102,7 +102,7 @@ nats. One that invents an outcome pays $\infty$.""",
     explanation=r"""
 The expectation is taken under $m$, and `torch.xlogy(a, b)` is $a\log b$ with $0\log 0 = 0$. Where $m > 0$ and $p = 0$,
 which means an invention, $m\log p = -\infty$ and the divergence is infinite, as it should be. Where both are zero the
-term is 0. By (8.8) the result is also $\operatorname{KL}(q\,\|\,p) - 2\operatorname{JSD}$.""",
+term is 0. By (8.8) the result is also $\operatorname{KL}(q\,\|\,p) - 2\operatorname{JS}$.""",
     hints=(
         "Start with the average `m` of both rows. Under which distribution is the expectation of this KL taken?",
         "It is the sum over outcomes of $m \\log m - m \\log p$. `torch.xlogy` knows that $0 \\log 0 = 0$.",
@@ -119,7 +119,7 @@ term is 0. By (8.8) the result is also $\operatorname{KL}(q\,\|\,p) - 2\operator
         _softened_to_q,
         Wrong(
             "the reverse KL",
-            "This is KL(q‖p). The minus 2 JSD of (8.7) is missing, or m in the place of q.",
+            "This is KL(q‖p). The minus 2 JS of (8.7) is missing, or m in the place of q.",
             lambda p, q: (torch.xlogy(q, q) - torch.xlogy(q, p)).sum(1),
         ),
         _softened_sum,

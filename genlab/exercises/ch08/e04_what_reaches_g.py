@@ -11,11 +11,15 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def shift_gradients(D, x):
-    """Gradients of L_sat and L_ns in a shift of all samples x, through D: x (n, d) -> (d,), (d,)."""
+    """Gradients of L_sat and L_ns in a shift of all samples x, through D.
+
+    x (n, d) -> (d,), (d,).
+    """
     shift = x.new_zeros(x.shape[1]).requires_grad_(True)
     logits = D(x + shift)
     losses = -F.softplus(logits).mean(), F.softplus(-logits).mean()
-    return tuple(torch.autograd.grad(loss, shift, retain_graph=True)[0] for loss in losses)
+    slopes = (torch.autograd.grad(loss, shift, retain_graph=True) for loss in losses)
+    return tuple(slope for (slope,) in slopes)
 
 
 def _shift_by_chain_rule(D, x):
@@ -96,7 +100,8 @@ at logits of ±200 too. `D` is a network, and stays as it is: leave no gradients
     solution=shift_gradients,
     explanation=r"""
 The shift is added to every sample, so its gradient is the mean of the samples' gradients. By the chain rule these are
-$-\sigma(\ell)\,\nabla\ell$ and $-(1 - \sigma(\ell))\,\nabla\ell$, as in (8.6), and the two factors add up to one. D is
+$-\operatorname{sigmoid}(\ell)\,\nabla\ell$ and $-(1 - \operatorname{sigmoid}(\ell))\,\nabla\ell$, as in (8.6), and the
+two factors add up to one. D is
 only passed through: its weights get no gradient from `torch.autograd.grad`, which returns what is asked for.""",
     hints=(
         "Make a tensor of zeros that requires a gradient, and add it to all samples before D sees them.",
@@ -121,7 +126,7 @@ only passed through: its weights get no gradient from `torch.autograd.grad`, whi
         ),
         Wrong(
             "the sign of the saturating one",
-            "The saturating gradient has the wrong sign. log(1 − σ(ℓ)) is minus softplus(ℓ), and falls when ℓ rises.",
+            "The saturating gradient has the wrong sign. log(1 − sigmoid(ℓ)) is minus softplus(ℓ), and falls when ℓ rises.",
             lambda D, x: (-shift_gradients(D, x)[0], shift_gradients(D, x)[1]),
         ),
         Wrong(

@@ -9,7 +9,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def least_squares_value(p, q, a, b, c):
-    """½ E_p[(D* − c)²] + ½ E_q[(D* − c)²] for the D* of (8.12): probabilities (k,) twice, labels -> a number."""
+    """½ E_p[(D* − c)²] + ½ E_q[(D* − c)²] for the D* of (8.12).
+
+    Probabilities (k,) twice, labels -> a number.
+    """
     D = (b * p + a * q) / (p + q)
     return 0.5 * ((p + q) * (D - c) ** 2).sum()
 

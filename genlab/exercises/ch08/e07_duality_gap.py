@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def duality_gap(A, p, q):
-    """What both players could gain by changing alone: payoff A (m, n), mixed strategies (m,), (n,) -> a number."""
+    """What both players could gain by changing alone.
+
+    Payoff A (m, n), mixed strategies (m,), (n,) -> a number.
+    """
     best_row = (A @ q).max()
     best_column = (p @ A).min()
     return best_row - best_column

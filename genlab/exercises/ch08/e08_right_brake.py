@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def decay_rate(gamma):
-    """How fast the Dirac-GAN with R1 comes home: minus the largest real part of (8.22), for strengths (n,) -> (n,)."""
+    """How fast the Dirac-GAN with R1 comes home: minus the largest real part of (8.22).
+
+    Strengths (n,) -> (n,).
+    """
     root = (gamma**2 / 4 - 0.25).clamp(min=0).sqrt()
     return gamma / 2 - root
 
@@ -80,7 +83,7 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-With R1 of strength $\gamma$ the distance from the equilibrium of the Dirac-GAN shrinks like $e^{-rt}$, where $-r$ is
+With R1 of strength $\gamma$ a small distance from the equilibrium of the Dirac-GAN shrinks like $e^{-rt}$, where $-r$ is
 the largest real part of the eigenvalues (8.22): the slowest part decides. Write $r$, a real number for each of the
 strengths $0 \le \gamma \le 100$ in a tensor. For $\gamma \le 1$ the square root is imaginary and adds nothing to the
 real part. $r$ is 0 at $\gamma = 0$, ½ at $\gamma = 1$, and falls beyond.""",

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def largest_step(alpha, beta):
-    """The h up to which I + hJ shrinks everything, for eigenvalues −α ± iβ of J: (n,), (n,) -> a number."""
+    """The h up to which I + hJ shrinks everything, for eigenvalues −α ± iβ of J.
+
+    (n,), (n,) -> a number.
+    """
     if (alpha <= 0).any():
         return torch.zeros(())
     return (2 / (alpha + beta * (beta / alpha))).min()

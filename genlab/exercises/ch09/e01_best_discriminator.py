@@ -54,12 +54,15 @@ be right where the two logarithms differ by 200, one way or the other. Where bot
     inputs=_densities,
     solution=optimal_d,
     explanation=r"""
-Divide numerator and denominator of $p/(p+q)$ by $p$: it is $1/(1 + q/p) = \sigma(\log p - \log q)$. Only the
-*difference* of the logarithms is needed. So the best logit is the log density ratio: a discriminator is an estimator of
-$\log p(x)/q(x)$.""",
+Divide numerator and denominator of $p/(p+q)$ by $p$: it is $1/(1 + q/p) = \operatorname{sigmoid}(\log p - \log q)$.
+Only the *difference* of the logarithms is needed. So the best logit is the log density ratio: a discriminator is an
+estimator of $\log p(x)/q(x)$.""",
     hints=(
         "Which function turns a difference of logarithms into a number between 0 and 1?",
-        "$p/(p+q) = 1/(1 + q/p)$, and $q/p = e^{\\log q - \\log p}$. Compare with $\\sigma(a) = 1/(1+e^{-a})$.",
+        (
+            "$p/(p+q) = 1/(1 + q/p)$, and $q/p = e^{\\log q - \\log p}$. "
+            "Compare with $\\operatorname{sigmoid}(a) = 1/(1+e^{-a})$."
+        ),
         "It is `torch.sigmoid` of `log_p - log_q`, which never computes a density.",
     ),
     wrong=(

@@ -10,7 +10,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def discriminator_loss(real, fake):
-    """L_D of (9.4) from the logits of n real and m generated images: (n,), (m,) -> a number."""
+    """L_D of (9.4), a number, from logits of real (n,) and generated images (m,)."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -57,12 +57,13 @@ well: stay with torch from the arguments to the result.""",
     inputs=_logits,
     solution=discriminator_loss,
     explanation=r"""
-$-\log\sigma(\ell) = \operatorname{softplus}(-\ell)$ for real images and
-$-\log(1-\sigma(\ell)) = \operatorname{softplus}(\ell)$ for generated ones. (9.1) has two expectations, so there are two
-means. One mean over both batches together halves the loss, and weighs real and generated images by how many there are.""",
+$-\log\operatorname{sigmoid}(\ell) = \operatorname{softplus}(-\ell)$ for real images and
+$-\log(1-\operatorname{sigmoid}(\ell)) = \operatorname{softplus}(\ell)$ for generated ones. (9.1) has two expectations,
+so there are two means. One mean over both batches together halves the loss, and weighs real and generated images by how
+many there are.""",
     hints=(
-        "Write $-\\log \\sigma(\\ell)$ and $-\\log(1 - \\sigma(\\ell))$ with the softplus.",
-        "$-\\log\\sigma(\\ell) = \\log(1 + e^{-\\ell})$. For which of the two batches is this the cost?",
+        "Write $-\\log \\operatorname{sigmoid}(\\ell)$ and $-\\log(1 - \\operatorname{sigmoid}(\\ell))$ with the softplus.",
+        "$-\\log\\operatorname{sigmoid}(\\ell) = \\log(1 + e^{-\\ell})$. For which of the two batches is this the cost?",
         "Real logits cost `F.softplus(-real)`, generated ones `F.softplus(fake)`; add the two means.",
     ),
     wrong=(

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def generator_slopes(logits):
-    """The slopes (9.7) of the saturating and of the non-saturating loss, one per logit: (n,) -> (n,), (n,)."""
+    """Slopes (9.7), saturating and non-saturating, by logit: (n,) -> (n,), (n,)."""
     return -torch.sigmoid(logits), -torch.sigmoid(-logits)
 
 
@@ -42,19 +42,20 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=8,
     task=r"""
-Give, for each logit $\ell$ of a generated image, the derivative by $\ell$ of the saturating term $\log(1-\sigma(\ell))$
-and of the non-saturating term $-\log\sigma(\ell)$: two results of shape `(n,)`, in this order, in closed form. They
-must be right at logits of ±200 too. What do the two add up to? Which is nearly 0 when D is sure that the image is
-generated?""",
+Give, for each logit $\ell$ of a generated image, the derivative by $\ell$ of the saturating term
+$\log(1-\operatorname{sigmoid}(\ell))$ and of the non-saturating term $-\log\operatorname{sigmoid}(\ell)$: two results of
+shape `(n,)`, in this order, in closed form. They must be right at logits of ±200 too. What do the two add up to? Which is
+nearly 0 when D is sure that the image is generated?""",
     inputs=_logits,
     solution=generator_slopes,
     explanation=r"""
-The derivative of $\operatorname{softplus}$ is $\sigma$. So $-\operatorname{softplus}(\ell)$ has the slope
-$-\sigma(\ell) = -D$, and $\operatorname{softplus}(-\ell)$ has $-\sigma(-\ell) = -(1-D)$. They add up to $-1$ and are
-equal at $D = ½$. Both push the logit up; the first hardly pushes those images that D recognises.""",
+The derivative of $\operatorname{softplus}$ is $\operatorname{sigmoid}$. So $-\operatorname{softplus}(\ell)$ has the
+slope $-\operatorname{sigmoid}(\ell) = -D$, and $\operatorname{softplus}(-\ell)$ has
+$-\operatorname{sigmoid}(-\ell) = -(1-D)$. They add up to $-1$ and are equal at $D = ½$. Both push the logit up; the first
+hardly pushes those images that D recognises.""",
     hints=(
         "Write both terms with the softplus. What is its derivative?",
-        "With $s$ for softplus they are $-s(\\ell)$ and $s(-\\ell)$, and $s' = \\sigma$. Mind the inner derivative.",
+        "With $s$ for softplus they are $-s(\\ell)$ and $s(-\\ell)$, and $s'$ is the sigmoid. Mind the inner derivative.",
         "The slopes are `-torch.sigmoid(logits)` and `-torch.sigmoid(-logits)`.",
     ),
     wrong=(

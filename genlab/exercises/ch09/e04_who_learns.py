@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def two_losses(G, D, x, z):
-    """(L_D, L_G): backward from L_D reaches no weight of G, backward from L_G reaches G."""
+    """(L_D, L_G); backward from L_D reaches no weight of G, that from L_G does."""
     fake = G(z)
     loss_d = F.softplus(-D(x)).mean() + F.softplus(D(fake.detach())).mean()
     loss_g = F.softplus(-D(fake)).mean()

@@ -15,7 +15,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def divergence_bound(real, fake):
-    """The bound (9.11) on JSD(p, q) and its standard error, from logits: (n,), (m,) -> two numbers."""
+    """The bound (9.11) and its standard error from logits: (n,), (m,) -> 2 numbers."""
     on_real, on_fake = F.softplus(-real), F.softplus(fake)
     bound = math.log(2) - 0.5 * (on_real.mean() + on_fake.mean())
     error = 0.5 * (on_real.var() / len(real) + on_fake.var() / len(fake)).sqrt()
@@ -82,8 +82,8 @@ all logits 900 on the wrong side it is $\log 2 - 900$.""",
     inputs=_logits,
     solution=divergence_bound,
     explanation=r"""
-$-L_D = V(D, G) \le V(D^*, G) = -\log 4 + 2\operatorname{JSD}$, so half of $\log 4 - L_D$ is a lower bound, whatever D.
-The factor ½ halves the error too. The bound holds for the expectation: a single estimate may lie above the JSD by a few
+$-L_D = V(D, G) \le V(D^*, G) = -\log 4 + 2\operatorname{JS}$, so half of $\log 4 - L_D$ is a lower bound, whatever D.
+The factor ½ halves the error too. The bound holds for the expectation: a single estimate may lie above JS by a few
 standard errors, and on images that D was trained on it may lie above it by far.""",
     hints=(
         "Which two batches of numbers have the means that make up $L_D$? Keep them before you average.",
@@ -101,7 +101,7 @@ standard errors, and on images that D was trained on it may lie above it by far.
         ),
         Wrong(
             "twice the bound",
-            "This is log 4 − L_D, a bound on 2 JSD. Halve it.",
+            "This is log 4 − L_D, a bound on 2 JS. Halve it.",
             _bound_changed(bound=lambda b: 2 * b),
         ),
         Wrong(

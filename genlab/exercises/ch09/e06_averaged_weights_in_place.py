@@ -9,7 +9,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def average_weights(mean, weights, decay):
-    """mean ← decay · mean + (1 − decay) · weights, in place, for two lists of tensors; returns nothing."""
+    """In place, for lists of tensors: mean ← decay · mean + (1 − decay) · weights."""
     with torch.no_grad():
         for m, w in zip(mean, weights, strict=True):
             m.mul_(decay).add_(w, alpha=1 - decay)

@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, mistake
 
 
 def class_distance(y1, y2):
-    """Total variation ½ Σ_c |p_c − q_c| of two sets of labels from 0 to 9: (n,), (m,) -> a number."""
+    """½ Σ_c |p_c − q_c| of two sets of labels from 0 to 9: (n,), (m,) -> a number."""
     p = torch.bincount(y1, minlength=10) / len(y1)
     q = torch.bincount(y2, minlength=10) / len(y2)
     return 0.5 * (p - q).abs().sum()

@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def smoothed_d(p, q, s):
-    """The D that minimises (9.4) with real targets 1 − s: densities (n,) twice and a number -> (n,)."""
+    """The best D for real targets 1 − s: densities (n,) twice and a number -> (n,)."""
     return (1 - s) * p / (p + q)
 
 

@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def difference(a, b):
-    """mean(a) − mean(b) and its standard error, for scores of n and m independent runs: (n,), (m,) -> two numbers."""
+    """mean(a) − mean(b) and its standard error, scores (n,), (m,) -> two numbers."""
     error = (a.var() / len(a) + b.var() / len(b)).sqrt()
     return a.mean() - b.mean(), error
 
@@ -47,8 +47,8 @@ EXERCISE = Exercise(
 Two training recipes were run several times with different seeds, and their FCDs are in `a` and `b`. Write the
 difference of the means, `a` minus `b`, and then its standard error (the variances of independent means add up; take
 each with $n - 1$, as `torch.var` does, from two runs or more). Then use it twice. First on the study of this chapter:
-`studies.load("choices")` has the `fcd` of every run with its `without` and `seed`; which choices differ from the full
-recipe by more than two standard errors, and how many of twenty would do so by luck? Then change one choice yourself
+`studies.stored("choices")` has the `fcd` and the `recall` of every run with its `without` and `seed`; which choices differ
+from the full recipe by more than two standard errors, and how many of twenty would do so by luck? Then change one choice yourself
 (the width, the decay of the average, instance noise, `gan.augment`, a loss of `gan.OBJECTIVES`), run the DCGAN with
 three seeds or more, and say what you found. Decide what you will change before you look.""",
     inputs=_scores,

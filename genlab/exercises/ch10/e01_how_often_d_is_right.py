@@ -10,7 +10,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def accuracy(real, fake):
-    """Balanced accuracy of D from logits of real and generated images: (n,), (m,) -> a number."""
+    """Balanced accuracy from real and generated logits: (n,), (m,) -> a number."""
     right_real = (real > 0).float().mean() + (real == 0).float().mean() / 2
     right_fake = (fake < 0).float().mean() + (fake == 0).float().mean() / 2
     return (right_real + right_fake) / 2
@@ -59,7 +59,7 @@ $D > \tfrac12$ is $\ell > 0$. Each share is taken over its own batch: with one s
 calls everything real would look good as soon as more real images than generated ones are shown. Balanced, every constant
 D gets exactly ½.""",
     hints=(
-        "At which logit is $D = \\sigma(\\ell)$ equal to ½?",
+        "At which logit is $D = \\operatorname{sigmoid}(\\ell)$ equal to ½?",
         "Take two shares, each over its own batch, then their mean. Add half of the share of zeros to each.",
         "For real images: `(real > 0).float().mean() + (real == 0).float().mean() / 2`; with `<` for generated ones.",
     ),

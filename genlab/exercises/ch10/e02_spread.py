@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def spread_ratio(fake, real):
-    """Mean distance of two samples over that of two real images (10.2): (n, ...), (m, ...) -> a number."""
+    """The spread (10.2) of samples (n, ...) against real images (m, ...): a number."""
     return torch.pdist(fake.flatten(1)).mean() / torch.pdist(real.flatten(1)).mean()
 
 

@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def total_norm(gradients):
-    """The norm of all gradients together; None, where no gradient arrived, counts as 0: a list -> a number."""
+    """The norm of all gradients in a list together, a number; None counts as 0."""
     return sum((g.double() ** 2).sum() for g in gradients if g is not None) ** 0.5
 
 

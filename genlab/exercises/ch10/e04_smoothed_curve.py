@@ -10,7 +10,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def smoothed(x, beta):
-    """The exponential mean (10.8) of a curve, corrected for its start at 0: (n,), a number -> (n,)."""
+    """The corrected exponential mean (10.8) of a curve: (n,), a number -> (n,)."""
     mean, out = 0.0, []
     for t, value in enumerate(x, 1):
         mean = beta * mean + (1 - beta) * value
@@ -77,7 +77,7 @@ unchanged, from its first value on.""",
     explanation=r"""
 $m_t$ is a sum of the $x_s$ with the weights $(1-\beta)\beta^{t-s}$, and by the geometric series these add up to
 $1 - \beta^t$. After the division they add up to 1, which is what a mean needs. Without it every smoothed loss seems to
-rise from 0 at the start: a phantom in many published curves. Adam corrects its moments in the same way (Kingma and Ba
+rise from 0 at the start: a phantom. Adam corrects its moments in the same way (Kingma and Ba
 2015).""",
     hints=(
         "Keep one number, `mean`, and update it for each value. What do the weights of all values in it add up to?",

@@ -11,7 +11,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def autocorrelation(x, lag):
-    """The autocorrelation (10.7) of a series at a lag from 1 to n − 1: (n,), an integer -> a number."""
+    """The autocorrelation (10.7) of a series (n,) at a lag, 1 to n − 1: a number."""
     d = x - x.mean()
     return (d[lag:] * d[: len(d) - lag]).sum() / d.square().sum()
 
@@ -86,12 +86,12 @@ EXERCISE = Exercise(
     task=r"""
 Write the autocorrelation (10.7) of a series of $n$ numbers, not all equal, at a lag of $k$ checks, $1 \le k < n$: the
 deviations from the mean of the whole series, each multiplied by the one $k$ checks later, added up, and divided by the sum
-of all their squares. Return a number. For a wave it is near $-1$ at half its period.""",
+of all their squares. Return a number. For a wave of many periods it is near $-1$ at half its period.""",
     inputs=_series,
     solution=autocorrelation,
     explanation=r"""
-Noise has autocorrelations near 0, about $\pm 2/\sqrt n$ wide. A trend has positive ones at small lags. Only something
-that comes back, and back again, has strongly negative ones. The sum in the numerator has $k$ terms less than the one in
+White noise has autocorrelations near 0, about $\pm 2/\sqrt n$ wide. A trend has positive ones at small lags. What
+comes back, and back again, has strongly negative ones. The sum in the numerator has $k$ terms less than the one in
 the denominator; that shrinks large lags towards 0, where the estimate is poor anyway. At lag 0, where nothing is shifted,
 the formula gives 1; there the slice `d[:-lag]` would be empty, and `d[: len(d) - lag]` is not.""",
     hints=(

@@ -13,7 +13,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def contradiction(fake, loss_g):
-    """−log(mean D) − L_G (10.5), D's mean from logits of its own move: (n,), a number -> a number."""
+    """−log(mean D) − L_G, from logits of D's own move: (n,), a number -> a number."""
     return math.log(len(fake)) - torch.logsumexp(F.logsigmoid(fake), 0) - loss_g
 
 
@@ -35,19 +35,23 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-By Jensen's inequality the generator's loss is at least $-\log \bar D$, where $\bar D$ is the *mean* of $D = \sigma(\ell)$
-on generated images, (10.5). Return the number $-\log \bar D - L_G$ from the logits that $D$'s move gave to generated images
-and from the loss of $G$'s move. It is negative where nothing is wrong; if it is well above 0, the two moves did not ask the
-same $D$. It must be right for logits of $-200$ too, where $\sigma$ is 0 in single precision.""",
+By Jensen's inequality the generator's loss is at least $-\log \bar D$, where $\bar D$ is the *mean* of
+$D = \operatorname{sigmoid}(\ell)$ on generated images, (10.5). Return the number $-\log \bar D - L_G$ from the logits that
+$D$'s move gave to generated images and from the loss of $G$'s move. It is negative where nothing is wrong; if it is well
+above 0, the two moves did not ask the same $D$. It must be right for logits of $-200$ too, where the sigmoid is 0 in
+single precision.""",
     inputs=_logits,
     solution=contradiction,
     explanation=r"""
-$\log \bar D = \log \frac1n \sum_i e^{\log \sigma(\ell_i)}$ is a `logsumexp` of `logsigmoid`, minus $\log n$; nothing
-underflows. The logarithm is concave, so it is at least the mean of $\log \sigma(\ell_i)$. Therefore
-$-\log \bar D \le \frac1n \sum_i -\log \sigma(\ell_i)$, which is the non-saturating loss: with the same $D$ and the
-same images the result can never be positive.""",
+$\log \bar D = \log \frac1n \sum_i e^{\log \operatorname{sigmoid}(\ell_i)}$ is a `logsumexp` of `logsigmoid`, minus
+$\log n$; nothing underflows. The logarithm is concave, so it is at least the mean of
+$\log \operatorname{sigmoid}(\ell_i)$. Therefore $-\log \bar D \le \frac1n \sum_i -\log \operatorname{sigmoid}(\ell_i)$,
+which is the non-saturating loss: with the same $D$ and the same images the result can never be positive.""",
     hints=(
-        "First the mean of $\\sigma(\\ell_i)$, then one logarithm. Which function computes the log of a sum of exponentials?",
+        (
+            "First the mean of $\\operatorname{sigmoid}(\\ell_i)$, then one logarithm. "
+            "Which function computes the log of a sum of exponentials?"
+        ),
         "$\\log \\bar D$ is `torch.logsumexp` of `F.logsigmoid(fake)` minus $\\log n$.",
         "Return `math.log(len(fake)) - torch.logsumexp(F.logsigmoid(fake), 0) - loss_g`.",
     ),

@@ -12,7 +12,7 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def confusion(truth, said, k):
-    """Counts C[i, j] of runs whose failure is i and whose diagnosis is j: two lists of integers below k -> (k, k)."""
+    """Counts (k, k): rows are failures, columns diagnoses, all integers below k."""
     table = torch.zeros(k, k)
     for i, j in zip(truth, said, strict=True):
         table[i, j] += 1

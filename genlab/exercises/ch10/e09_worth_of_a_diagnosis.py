@@ -9,7 +9,7 @@ from genlab.exercises import Exercise, Wrong
 
 
 def posterior(recall, prior):
-    """P(failure i | diagnosis j) from P(j | i) in rows (k, k) and P(i) (k,): (k, k), columns add up to 1."""
+    """P(failure i | diagnosis j), (k, k), from P(j | i), (k, k), and P(i), (k,)."""
     joint = prior[:, None] * recall
     return joint / joint.sum(0)
 

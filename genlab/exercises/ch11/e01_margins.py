@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def hinge_losses(real, fake):
-    """(L_D, L_G) of (11.12) from logits of n real and m generated images: (n,), (m,) -> two numbers."""
+    """(L_D, L_G) of (11.12) from logits: n real ones, m generated ones.
+
+    (n,), (m,) -> two numbers.
+    """
     loss_d = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     loss_g = -fake.mean()
     return loss_d, loss_g

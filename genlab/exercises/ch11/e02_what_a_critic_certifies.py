@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def certified(x, y, fx, fy):
-    """The bound on W₁ that critic values certify: points (n, d), (m, d) and marks (n,), (m,) -> a number."""
+    """The bound on W₁ that critic values certify.
+
+    Points (n, d), (m, d) and their marks (n,), (m,) -> a number.
+    """
     points, marks = torch.cat([x, y]), torch.cat([fx, fy])
     ways = (points[:, None] - points[None]).norm(dim=2)
     climbs = (marks[:, None] - marks[None]).abs()

@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def quadratic_penalty(A, w, real, fake, eps):
-    """(‖∇D(x̂)‖ − 1)² for D(x) = ½ xᵀA x + wᵀx: (d, d), (d,), (n, d), (n, d), (n,) -> (n,)."""
+    """(‖∇D(x̂)‖ − 1)² for D(x) = ½ xᵀA x + wᵀx.
+
+    (d, d), (d,), (n, d), (n, d), (n,) -> (n,).
+    """
     between = eps[:, None] * real + (1 - eps[:, None]) * fake
     gradient = 0.5 * between @ (A + A.T) + w
     return (gradient.norm(dim=1) - 1).square()
@@ -64,7 +67,7 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-Compute the gradient penalty of (11.8), without $\lambda$ and before the mean, for the critic
+Compute the gradient penalty of (11.8), without $\gamma$ and before the mean, for the critic
 $D(x) = \tfrac12 x^\top A x + w^\top x$, by a closed form: no autograd is needed. $A$ need not be symmetric. $\hat x$ is
 $\varepsilon$ real plus $(1-\varepsilon)$ fake, with one $\varepsilon$ per example. Return $n$ numbers, one per example. With
 $A = 0$ and a $w$ of length 1 the penalty is 0 for every example.""",

@@ -11,8 +11,8 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def power_round(W, v):
-    """One round of (11.11): (o, i), (i,) -> the estimate of σ and the new v (i,)."""
-    u = W @ (v / v.abs().max())  # so that no square in the norm over- or underflows, however long v is
+    """One round of (11.11): (o, i), (i,) -> the estimate of ‖W‖₂ and the new v (i,)."""
+    u = W @ (v / v.abs().max())  # no square in the norm over- or underflows then
     u = u / u.norm()
     v = W.T @ u
     v = v / v.norm()
@@ -85,15 +85,15 @@ EXERCISE = Exercise(
     task=r"""
 Write one round of (11.11) for a matrix `W` that need not be square and any `v` with $Wv \ne 0$: first $u$, then the new $v$,
 both of length 1, then the estimate $u^\top W v$ with the *new* $v$. Return the pair of the estimate, a number, and the new
-$v$; leave the given `v` as it is. For a matrix of rank 1 one round finds $\sigma$ exactly, and the length of the given `v`
-does not matter.""",
+$v$; leave the given `v` as it is. For a matrix of rank 1 one round finds $\lVert W \rVert_2$ exactly, and the length of
+the given `v` does not matter.""",
     inputs=_layer,
     solution=power_round,
     explanation=r"""
 $W$ takes $v$ to the side of the outputs and $W^\top$ brings $u$ back. Normalising keeps the numbers in range; directions are
-all that counts. With the new $v$ the estimate is $u^\top W v = \lVert W^\top u \rVert$, never above $\sigma$. Spectral
-normalisation keeps $v$ for the next step of training. (`F.normalize` divides by $10^{-12}$ at least, which is right for
-every $v$ that training meets, and not for one of length $10^{-14}$.)""",
+all that counts. With the new $v$ the estimate is $u^\top W v = \lVert W^\top u \rVert$, never above $\lVert W \rVert_2$.
+Spectral normalisation keeps $v$ for the next step of training. (`F.normalize` divides by $10^{-12}$ at least, which is
+right for every $v$ that training meets, and not for one of length $10^{-14}$.)""",
     hints=(
         "The two lines of (11.11) are two lines of code. What are the shapes of u and v?",
         "`F.normalize(W @ v, dim=0)` is u, of length o. Which product brings it back to length i?",
@@ -114,7 +114,7 @@ every $v$ that training meets, and not for one of length $10^{-14}$.)""",
         ),
         Wrong(
             "the square",
-            "This is σ², the largest eigenvalue of WᵀW. The largest singular value is its root.",
+            "This is the square of ‖W‖₂, the largest eigenvalue of WᵀW. The largest singular value is its root.",
             _estimate(lambda W, v, u, new: (u @ W @ new).square()),
         ),
         Wrong(
@@ -124,12 +124,12 @@ every $v$ that training meets, and not for one of length $10^{-14}$.)""",
         ),
         Wrong(
             "the Frobenius norm",
-            "This is the root of the sum of all squares, which is never below σ and usually far above it.",
+            "This is the root of the sum of all squares, which is never below ‖W‖₂ and usually far above it.",
             _estimate(lambda W, v, u, new: W.norm()),
         ),
         Wrong(
-            "σ itself",
-            "This is the exact σ, for which a decomposition is needed. Asked is the estimate after one round.",
+            "‖W‖₂ itself",
+            "This is the exact ‖W‖₂, for which a decomposition is needed. Asked is the estimate after one round.",
             _estimate(lambda W, v, u, new: torch.linalg.matrix_norm(W, 2)),
         ),
     ),

@@ -12,11 +12,14 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def w1_unequal(x, y):
-    """W₁ of two sets of numbers that may differ in size, as the area between their step functions: (n,), (m,)."""
+    """W₁ of two sets of numbers as the area between their step functions.
+
+    The sets may differ in size: (n,), (m,) -> a number.
+    """
     grid = torch.cat([x, y]).sort().values
-    F_x = (x[:, None] <= grid).double().mean(0)
-    F_y = (y[:, None] <= grid).double().mean(0)
-    return ((F_x - F_y).abs()[:-1] * grid.diff()).sum()
+    a = (x[:, None] <= grid).double().mean(0)
+    b = (y[:, None] <= grid).double().mean(0)
+    return ((a - b).abs()[:-1] * grid.diff()).sum()
 
 
 def _w1_by_repeating(x, y):
@@ -86,21 +89,21 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=12,
     task=r"""
-Sorting as in (11.2) needs sets of equal size. In general let $F_x(t)$ be the share of the numbers in `x` that are at most
-$t$, and $F_y(t)$ likewise. To the left of $t$ there is $F_x(t)$ sand but $F_y(t)$ is wanted, so the difference has to cross
-$t$. Add up over all $t$: $W_1 = \int |F_x(t) - F_y(t)|\,\mathrm dt$. Both functions are constant between neighbours in the
+Sorting as in (11.2) needs sets of equal size. In general let $a(t)$ be the share of the numbers in `x` that are at most
+$t$, and $b(t)$ likewise. To the left of $t$ there is $a(t)$ sand but $b(t)$ is wanted, so the difference has to cross
+$t$. Add up over all $t$: $W_1 = \int |a(t) - b(t)|\,\mathrm dt$. Both functions are constant between neighbours in the
 pooled, sorted numbers. Return the number $W_1$, exactly and not by a fine grid. Equal sets have $W_1 = 0$, and a set moved
 by 3 has $W_1 = 3$; a number that occurs twice counts twice.""",
     inputs=_heaps,
     solution=w1_unequal,
     explanation=r"""
-The area between two step functions is a sum of rectangles: a height $|F_x - F_y|$ times the gap to the next number. Each
+The area between two step functions is a sum of rectangles: a height $|a - b|$ times the gap to the next number. Each
 set has its own share $1/n$ or $1/m$ a point, so that both heaps weigh 1. `scipy.stats.wasserstein_distance` does the same.
 Another way repeats every number of `x` $m$ times and of `y` $n$ times, and sorts: the sets then have equal size.""",
     hints=(
         "Sort all numbers together. What are the two functions on the interval from one number to the next?",
-        "`(x[:, None] <= grid).double().mean(0)` is $F_x$ at each point of a sorted `grid`; `grid.diff()` are the gaps.",
-        "Multiply `(F_x - F_y).abs()[:-1]` by `grid.diff()` and add up: the last point has no gap to its right.",
+        "`(x[:, None] <= grid).double().mean(0)` is $a$ at each point of a sorted `grid`; `grid.diff()` are the gaps.",
+        "Multiply `(a - b).abs()[:-1]` by `grid.diff()` and add up: the last point has no gap to its right.",
     ),
     wrong=(
         _w1_cut,

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def relativistic(real, fake):
-    """L_D of (11.13) and its slopes in the real and in the generated logits: (n,) twice -> number, (n,), (n,)."""
+    """L_D of (11.13) and its slopes in the real and in the generated logits.
+
+    (n,) twice -> number, (n,), (n,).
+    """
     loss = F.softplus(fake - real).mean()
     slope = torch.sigmoid(fake - real) / len(real)
     return loss, -slope, slope
@@ -82,12 +85,13 @@ nothing may overflow.""",
     inputs=_pairs,
     solution=relativistic,
     explanation=r"""
-With $a = \ell(G(z)) - \ell(x)$ the term is $\operatorname{softplus}(a)$, and its derivative by $a$ is $\sigma(a)$. The
-chain rule brings $-1$ for the real logit and $+1$ for the generated one, and the mean brings $1/n$. A pair that is already
-in the right order by far has a slope near 0, wherever its two logits lie.""",
+With $a = \ell(G(z)) - \ell(x)$ the term is $\operatorname{softplus}(a)$, and its derivative by $a$ is the logistic
+function, $\operatorname{sigmoid}(a) = 1/(1 + e^{-a})$. The chain rule brings $-1$ for the real logit and $+1$
+for the generated one, and the mean brings $1/n$. A pair that is already in the right order by far has a slope near 0,
+wherever its two logits lie.""",
     hints=(
         "Call the difference a. What is the derivative of the softplus?",
-        "It is $\\sigma(a)$. Then the inner derivatives of $a$ by each logit, and the mean over n pairs.",
+        "It is $\\operatorname{sigmoid}(a)$. Then the inner derivatives of $a$ by each logit, and the mean over n pairs.",
         "`slope = torch.sigmoid(fake - real) / len(real)`; the answer is `loss, -slope, slope`.",
     ),
     wrong=(

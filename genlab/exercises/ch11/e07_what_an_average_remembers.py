@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def ema_shares(steps, decay):
-    """The share of each of the weights θ_0, θ_1, …, θ_steps in the warmed-up average after `steps` steps."""
+    """The shares of θ_0, θ_1, …, θ_steps in the warmed-up average after `steps` steps.
+
+    steps, decay -> steps + 1 numbers.
+    """
     shares = torch.zeros(steps + 1)
     shares[0] = 1.0
     for t in range(1, steps + 1):
@@ -89,8 +92,8 @@ after 100 steps at a decay of 0.999, and what would it be without the warm-up?""
     explanation=r"""
 Every step multiplies all older shares by $d_t$ and gives $1 - d_t$ to the new weights. So the share of $\theta_t$ is
 $(1 - d_t)\,d_{t+1} \cdots d_{\text{steps}}$, and that of the start is $d_1 \cdots d_{\text{steps}}$. Without a warm-up the
-start would keep $0.999^{100} \approx 90\,\%$: the average would be noise. With it the share is about
-$2 \cdot 10^{-12}$, and the average reaches back over about a ninth of the run.""",
+start would keep $0.999^{100} \approx 90\,\%$: the average would be noise. With it the share is
+$10!\,101!/110! = 2.2 \cdot 10^{-12}$, and two thirds of the average come from the last ninth of the run.""",
     hints=(
         "What happens to the shares of all older weights when a new one comes in?",
         "Begin with the share 1 for θ₀. At each step multiply all shares by d, and give 1 − d to the new weights.",

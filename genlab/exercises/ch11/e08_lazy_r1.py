@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def lazy_r1(D, x, gamma, every, step):
-    """What R1 adds to D's loss at a step, if it is computed at each `every`-th step only: images (n, …) -> a number."""
+    """What R1 adds to D's loss at a step if each `every`-th step only computes it.
+
+    Images (n, …) -> a number.
+    """
     if step % every != 0:
         return torch.zeros(())
     x = x.detach().requires_grad_(True)

@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def seeds_needed(sd, difference):
-    """Runs per method that (11.18) asks for, to see a difference of means with scores of a standard deviation sd."""
+    """Runs per method that (11.18) asks for, to see a difference of means.
+
+    The scores of each method have the standard deviation sd.
+    """
     return math.ceil(2 * (2.8 * sd / difference) ** 2)
 
 
@@ -25,7 +28,7 @@ EXERCISE = Exercise(
     task=r"""
 Two methods have scores with standard deviation $s$ over seeds, and means that differ by $\delta$. With $n$ runs each, the
 difference of the two means has a standard error of $s\sqrt{2/n}$. A common rule asks that $\delta$ be at least 2.8 standard
-errors: then a test at the 5 % level finds it four times out of five. So
+errors: if $s$ were known, a test at the 5 % level would find it four times out of five. So
 
 $$ n = \Big\lceil 2\,\Big(\frac{2.8\,s}{\delta}\Big)^2 \Big\rceil . \tag{11.18} $$
 
@@ -36,8 +39,9 @@ would tell them apart? Now train one of them with twice the steps, or on your ow
     solution=seeds_needed,
     explanation=r"""
 Set $\delta = 2.8\, s \sqrt{2/n}$ and solve for $n$; 2.8 is $1.96 + 0.84$, for 5 % error and 80 % power. Half the difference
-needs four times the runs. For a difference as large as the standard deviation that is 16 runs for each method. Most papers
-have far fewer, many a single one.""",
+needs four times the runs. For a difference as large as the standard deviation that is 16 runs for each method. The rule takes
+$s$ as known. With $s$ estimated from the runs, the $t$-test that has to be used finds less: 78 % with these 16,
+and 56 % where the formula just says 3. So take a run or two more where it says few.""",
     hints=(
         "Solve δ = 2.8 s √(2/n) for n.",
         "Square both sides: δ² = 2.8² s² · 2/n. A number of runs is whole, and may not be rounded down.",
@@ -102,7 +106,8 @@ have far fewer, many a single one.""",
     discussion=r"""
 **For the open part.** State steps, seeds, the number of samples behind each score, and every score, not the best one. If
 you tried five ideas and report one, say so: the best of five noisy scores looks good by chance. A method with twice the
-steps has twice the budget; compare it with the *other* method at twice the steps too. With three seeds you can see
-differences of about two and a half standard deviations and nothing smaller. "No difference was found" then means that none
-larger than that is likely, not that there is none.""",
+steps has twice the budget; compare it with the *other* method at twice the steps too. With three seeds each, a
+$t$-test finds a difference of 3.1 standard deviations four times out of five, and one of two standard deviations not even
+every other time. "No difference was found" then means that a difference much larger than that is unlikely, not that there is
+none.""",
 )

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def conditional_d(log_px, log_qx, log_py, log_ry):
-    """D*(x, y) from log p(x|y), log q(x|y), log p(y), log r(y): (n,) four times -> (n,)."""
+    """D*(x, y) from log p(x|y), log q(x|y), log p(y), log r(y).
+
+    Shape (n,) four times -> (n,).
+    """
     return torch.sigmoid((log_px + log_py) - (log_qx + log_ry))
 
 
@@ -75,13 +78,14 @@ for one pair too.""",
     solution=conditional_d,
     explanation=r"""
 The best discriminator compares the densities of what it sees, and it sees pairs: $p(x, y) = p(x|y)\,p(y)$ and
-$q(x, y) = q(x|y)\,r(y)$ (product rule). A ratio $a/(a+b)$ is $\sigma(\log a - \log b)$, and no density is ever computed.
-So $D$ earns something by knowing which labels come too often, though the images may be perfect, and $G$, which is given
-its labels, can do nothing about it. Drawing $G$'s labels from the real batch makes the shares cancel.""",
+$q(x, y) = q(x|y)\,r(y)$ (product rule). A ratio $a/(a+b)$ is $\operatorname{sigmoid}(\log a - \log b)$, and no density
+is ever computed. So $D$ earns something by knowing which labels come too often, though the images may be perfect, and
+$G$, which is given its labels, can do nothing about it. Drawing $G$'s labels from the real batch makes the shares
+cancel.""",
     hints=(
         "$D$ judges pairs. What is the density of a pair, for real and for generated ones?",
         "$D^* = a/(a+b)$ with $a = p(x|y)\\,p(y)$ and $b = q(x|y)\\,r(y)$. Write it with $\\log a$ and $\\log b$.",
-        "$a/(a+b) = \\sigma(\\log a - \\log b)$, and each logarithm of a product is a sum of two arguments.",
+        "$a/(a+b) = \\operatorname{sigmoid}(\\log a - \\log b)$, and each logarithm of a product is a sum of two arguments.",
     ),
     wrong=(
         Wrong(

@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def projection_logit(h, y, V, w, b):
-    """⟨v_y, h⟩ + ⟨w, h⟩ + b: features h (n, d), labels y (n,), rows V (classes, d), w (d,), a number b -> (n,)."""
+    """⟨v_y, h⟩ + ⟨w, h⟩ + b: the logits (n,).
+
+    Features h (n, d), labels y (n,), rows V (classes, d), w (d,), a number b.
+    """
     return (V[y] * h).sum(1) + h @ w + b
 
 

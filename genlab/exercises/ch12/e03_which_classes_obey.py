@@ -13,9 +13,13 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def accuracy_per_class(logits, y):
-    """Share of the samples asked for class c that are read as c: logits (n, classes), labels (n,) -> (classes,)."""
+    """Share of the samples asked for class c that are read as c.
+
+    Logits (n, classes), labels (n,) -> (classes,).
+    """
     right = (logits.argmax(1) == y).float()
-    shares = [right[y == c].mean() for c in range(logits.shape[1])]  # the mean of nothing is NaN
+    # the mean of nothing is NaN
+    shares = [right[y == c].mean() for c in range(logits.shape[1])]
     return torch.stack(shares)
 
 

@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def truncated_normal(u, psi):
-    """Standard normal numbers cut off at ±psi, from uniform u in (0, 1): any shape, a number -> the same shape."""
+    """Standard normal numbers cut off at ±psi, from uniform u in (0, 1).
+
+    Any shape, a number -> the same shape.
+    """
     normal = torch.distributions.Normal(0.0, 1.0)
     low, high = normal.cdf(torch.tensor([-psi, psi], dtype=u.dtype))
     return normal.icdf(low + u * (high - low))

@@ -13,10 +13,14 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def spherical(a, b, t):
-    """slerp(a, b; t) of (12.14), row by row: (n, d) twice and a number t -> (n, d); straight for parallel rows."""
+    """slerp(a, b; t) of (12.14), row by row; straight for parallel rows.
+
+    Shape (n, d) twice and a number t -> (n, d).
+    """
     omega = torch.acos(F.cosine_similarity(a, b, dim=1).clamp(-1, 1))[:, None]
     parallel = omega < 1e-3
-    safe = torch.where(parallel, torch.ones_like(omega), omega)  # keeps 0/0 out of the values and the gradients
+    # keeps 0/0 out of the values and the gradients
+    safe = torch.where(parallel, torch.ones_like(omega), omega)
     arc = (torch.sin((1 - t) * safe) * a + torch.sin(t * safe) * b) / torch.sin(safe)
     return torch.where(parallel, (1 - t) * a + t * b, arc)
 

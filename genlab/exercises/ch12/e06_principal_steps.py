@@ -11,8 +11,11 @@ from genlab.exercises import Exercise, Wrong
 
 
 def principal_steps(A, k):
-    """The k unit steps in z that change the activation A z most: A (outputs, d) -> (k, d), the largest first."""
-    vectors = torch.linalg.eigh(A.T @ A).eigenvectors  # columns, the smallest eigenvalue first
+    """The k unit steps in z that change the activation A z most, the largest first.
+
+    A (outputs, d) -> (k, d).
+    """
+    vectors = torch.linalg.eigh(A.T @ A).eigenvectors  # columns, smallest first
     return vectors.T.flip(0)[:k]
 
 

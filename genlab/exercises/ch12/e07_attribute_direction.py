@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def attribute_direction(z, a):
-    """Unit vector along the least-squares slope of a on z, with an intercept: (n, d), (n,) -> (d,)."""
+    """Unit vector along the least-squares slope of a on z, with an intercept.
+
+    Shapes (n, d), (n,) -> (d,).
+    """
     centred = z - z.mean(0)
     w = torch.linalg.lstsq(centred, (a - a.mean())[:, None]).solution[:, 0]
     return w / w.norm()
@@ -69,8 +72,8 @@ EXERCISE = Exercise(
     task=r"""
 Fit $a \approx c + \langle w, z \rangle$ by least squares and return $w / \lVert w \rVert$. Adding a constant to `a` or
 to all rows of `z` changes nothing; multiplying `a` by a positive number changes nothing either. The rows of `z` need not
-be standard normal: their coordinates may be correlated, as they are after truncation by rejection or for inverted
-images. There are more rows than unknowns.""",
+be standard normal: their coordinates may be correlated, as those of inverted images can be. (After truncation they are
+not: cut off one by one, independent coordinates stay independent.) There are more rows than unknowns.""",
     inputs=_attribute_inputs,
     solution=attribute_direction,
     explanation=r"""

@@ -11,8 +11,12 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def conditional_direction(n, fixed):
-    """The unit vector closest to n that is perpendicular to all rows of fixed: (d,), (k, d) -> (d,)."""
-    basis, _ = torch.linalg.qr(fixed.T)  # (d, k): orthonormal columns that span the rows of fixed
+    """The unit vector closest to n that is perpendicular to all rows of fixed.
+
+    Shapes (d,), (k, d) -> (d,).
+    """
+    # (d, k): orthonormal columns that span the rows of fixed
+    basis, _ = torch.linalg.qr(fixed.T)
     rest = n - basis @ (basis.T @ n)
     return rest / rest.norm()
 

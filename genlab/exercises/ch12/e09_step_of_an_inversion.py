@@ -13,7 +13,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def inversion_step(G, x, z, lr, shell):
-    """z after one gradient step on Σ (G(z) − x)² + shell · (‖z‖ − √d)²: x (n, m), z (n, d), two numbers -> (n, d)."""
+    """z after one gradient step on Σ (G(z) − x)² + shell · (‖z‖ − √d)².
+
+    x (n, m), z (n, d), two numbers -> (n, d).
+    """
     z = z.detach().clone().requires_grad_(True)
     pixels = (G(z) - x).square().flatten(1).sum(1)
     radius = (z.norm(dim=1) - math.sqrt(z.shape[1])).square()
@@ -84,8 +87,7 @@ EXERCISE = Exercise(
     difficulty=3,
     minutes=20,
     task=r"""
-Write one step of plain gradient descent on (12.19) without its feature term: the squared error **summed** over the
-pixels of each row, plus `shell` times $(\lVert z \rVert - \sqrt d)^2$, with learning rate `lr`. `G` maps `z` to rows of
+Write one step of plain gradient descent on (12.19): the squared error **summed** over the pixels of each row, plus `shell` times $(\lVert z \rVert - \sqrt d)^2$, with learning rate `lr`. `G` maps `z` to rows of
 pixels. Return the new `z`, detached from any graph. Each row is a search of its own: it moves as it would alone, whatever
 the batch. The `z` that was passed in stays as it is, and `G`'s weights get no gradient.""",
     inputs=_inversion_inputs,
@@ -161,9 +163,9 @@ than one alone. (Adam divides by the size of the gradient, which hides this mist
     },
     discussion=r"""
 **To go on.** Invert your own handwriting: draw a digit of 28 × 28 pixels in any program, centre it as MNIST does, and
-pass it to the chapter's `invert` with the right label. Then with a wrong one. How large is the error that a wrong label
+pass it to the chapter's `bfgs` with the right label. Then with a wrong one. How large is the error that a wrong label
 costs, over 32 digits and nine wrong labels each? The label with the least error is a classifier, made of a generator and
 a search. Report its accuracy on those digits with its standard error, beside the zoo's classifier on the same digits,
-and the time that both need. Does more freedom (a larger `shell`, more steps, more starts) help the classifier, or the
+and the time that both need. Does more freedom (a smaller `shell`, more steps, more starts) help the classifier, or the
 wrong labels?""",
 )

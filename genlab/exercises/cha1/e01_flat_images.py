@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def judge_images(D, flat):
-    """Logits (n,) of a convolutional D for images that come as rows (n, 784) of 28 × 28 pixels."""
+    """Logits of a convolutional D for images that come as rows of pixels.
+
+    D and (n, 784) -> (n,).
+    """
     return D(flat.view(-1, 1, 28, 28)).flatten()
 
 

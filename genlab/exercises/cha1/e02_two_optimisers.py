@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def make_optimizers(G, D, lr):
-    """An Adam for each player, over its own parameters, betas (0.5, 0.999): returns (opt_g, opt_d)."""
+    """An Adam for each player, over its own parameters, betas (0.5, 0.999).
+
+    Returns (opt_g, opt_d).
+    """
     opt_g = torch.optim.Adam(G.parameters(), lr=lr, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(D.parameters(), lr=lr, betas=(0.5, 0.999))
     return opt_g, opt_d

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def d_loss(real, fake):
-    """−mean log σ(real) − mean log(1 − σ(fake)), exact for logits of any size: 0-d."""
+    """−mean log sigmoid(real) − mean log(1 − sigmoid(fake)), for logits of any size.
+
+    (n,) and (m,) -> 0-d.
+    """
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -76,15 +79,17 @@ EXERCISE = Exercise(
     difficulty=2,
     minutes=8,
     task=r"""
-The article's discriminator ends in a sigmoid, followed by a binary cross-entropy. In floating point $\sigma(40)$ is
-exactly 1: the loss saturates, or becomes infinite, and the gradient is lost. Write the discriminator's loss from logits:
-$-\mathbb E[\log\sigma(\text{real})] - \mathbb E[\log(1 - \sigma(\text{fake}))]$, each expectation a mean over its batch; the
-batches differ in size. The loss is exact at logits of ±30 and of ±200, and so are its gradients in `real` and in `fake`,
+The article's discriminator ends in a sigmoid, followed by a binary cross-entropy. In floating point
+$\operatorname{sigmoid}(40)$ is exactly 1: the loss saturates, or becomes infinite, and the gradient is lost. Write the
+discriminator's loss from logits:
+$-\mathbb E[\log\operatorname{sigmoid}(\text{real})] - \mathbb E[\log(1 - \operatorname{sigmoid}(\text{fake}))]$, each
+expectation a mean over its batch; the batches differ in size. The loss is exact at logits of ±30 and of ±200, and so are its gradients in `real` and in `fake`,
 which are compared too.""",
     inputs=_batches,
     solution=d_loss,
     explanation=r"""
-$-\log\sigma(a) = \log(1 + e^{-a}) = \operatorname{softplus}(-a)$, and $-\log(1-\sigma(a)) = \operatorname{softplus}(a)$.
+$-\log\operatorname{sigmoid}(a) = \log(1 + e^{-a}) = \operatorname{softplus}(-a)$, and
+$-\log(1-\operatorname{sigmoid}(a)) = \operatorname{softplus}(a)$.
 Softplus is computed without ever forming $e^{200}$, and its derivative is a sigmoid, which is right everywhere.""",
     hints=(
         "Write both logarithms of sigmoids as $\\log(1 + e^{\\dots})$.",

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def g_losses(fake):
-    """The generator's saturating and non-saturating loss from logits (n,): two 0-d values."""
+    """The generator's saturating and non-saturating loss from logits.
+
+    (n,) -> two 0-d values.
+    """
     return -F.softplus(fake).mean(), F.softplus(-fake).mean()
 
 
@@ -53,12 +56,13 @@ where a young generator lives. The check compares them too.""",
     inputs=lambda g: (2 * torch.randn(int(torch.randint(2, 8, (), generator=g)), generator=g),),
     solution=g_losses,
     explanation=r"""
-With $D = \sigma(a)$ the first is $-\operatorname{softplus}(a)$, with derivative $-\sigma(a)$: at $a = -10$ that is
-$-0.00005$, and the generator stands still. The second is $\operatorname{softplus}(-a)$, with derivative $-\sigma(-a)$,
-nearly $-1$ there. They have the same fixed point and different roads.""",
+With $D = \operatorname{sigmoid}(a)$ the first is $-\operatorname{softplus}(a)$, with derivative
+$-\operatorname{sigmoid}(a)$: at $a = -10$ that is $-0.00005$, and the generator stands still. The second is
+$\operatorname{softplus}(-a)$, with derivative $-\operatorname{sigmoid}(-a)$, nearly $-1$ there. They have the
+same fixed point and different roads.""",
     hints=(
-        "Use logits: what are $\\log(1-\\sigma(a))$ and $\\log\\sigma(a)$ in terms of softplus?",
-        "$\\log(1-\\sigma(a)) = -\\operatorname{softplus}(a)$ and $-\\log\\sigma(a) = \\operatorname{softplus}(-a)$.",
+        "Use logits: what are $\\log(1-\\operatorname{sigmoid}(a))$ and $\\log\\operatorname{sigmoid}(a)$ in terms of softplus?",
+        "$\\log(1-\\operatorname{sigmoid}(a)) = -\\operatorname{softplus}(a)$ and $-\\log\\operatorname{sigmoid}(a) = \\operatorname{softplus}(-a)$.",
         "Return `-F.softplus(fake).mean()` and `F.softplus(-fake).mean()`.",
     ),
     wrong=(

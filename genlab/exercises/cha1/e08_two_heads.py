@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def two_heads(h, W_mu, b_mu, W_logvar, b_logvar):
-    """(mu, logvar) from hidden units h (n, m), by two linear heads with weights (d, m) and biases (d,): each (n, d)."""
+    """mu and logvar from hidden units h, by two linear heads.
+
+    h (n, m), weights (d, m) and biases (d,) -> each (n, d).
+    """
     return F.linear(h, W_mu, b_mu), F.linear(h, W_logvar, b_logvar)
 
 

@@ -12,7 +12,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def decode_prior(decoder, n, z_dim):
-    """n images: z from the prior N(0, I), then pixel probabilities from the decoder's logits."""
+    """n images from the prior: z from N(0, I), then pixel probabilities.
+
+    The decoder returns logits.
+    """
     z = torch.randn(n, z_dim)
     return torch.sigmoid(decoder(z))
 

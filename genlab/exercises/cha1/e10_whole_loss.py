@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong, mistake
 
 
 def vae_loss(x, logits, mu, logvar):
-    """Minus the mean ELBO of binary images: KL − log p(x|z), sums over pixels and latents, mean over n: 0-d."""
+    """Minus the mean ELBO of binary images: KL − log p(x|z).
+
+    Sums over pixels and latents, mean over the n images: 0-d.
+    """
     log_px = (x * logits - F.softplus(logits)).flatten(1).sum(1)
     kl = 0.5 * (logvar.exp() + mu**2 - 1 - logvar).sum(1)
     return (kl - log_px).mean()

@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def kl_terms(log_q, log_p):
-    """Sampled KL(q ‖ p) at z ~ q, per sample: from log q(z|x) and log p(z), (n,) twice -> (n,)."""
+    """Sampled KL(q ‖ p) at z ~ q, per sample, from log q(z|x) and log p(z).
+
+    (n,) twice -> (n,).
+    """
     return log_q - log_p
 
 

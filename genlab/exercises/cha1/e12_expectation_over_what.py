@@ -11,7 +11,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def reconstruction_samples(mu, logvar, eps):
-    """The z at which E_{q(z|x)}[log p(x|z)] is estimated: eps (k, n, d) -> (k, n, d)."""
+    """The z at which E_{q(z|x)}[log p(x|z)] is estimated.
+
+    (n, d) twice and eps (k, n, d) -> (k, n, d).
+    """
     return mu + torch.exp(0.5 * logvar) * eps
 
 

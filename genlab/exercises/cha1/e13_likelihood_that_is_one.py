@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def binarise(x, u):
-    """Dynamic binarisation: grey x in [0, 1] and uniform u in [0, 1), same shape -> 0 or 1 with P(1) = x."""
+    """Dynamic binarisation: grey x in [0, 1] and uniform u in [0, 1).
+
+    The same shape twice -> 0 or 1 with P(1) = x.
+    """
     return (u < x).float()
 
 
@@ -41,7 +44,7 @@ EXERCISE = Exercise(
     minutes=8,
     task=r"""
 The article leaves the reconstruction loss undefined. Its sigmoid decoder suggests a binary cross-entropy on grey pixels,
-and that is no likelihood: $\int_0^1 \lambda^x (1-\lambda)^{1-x}\,\mathrm dx$ is not 1. One honest way out is to make the
+and that is no density of them: $\int_0^1 \rho^x (1-\rho)^{1-x}\,\mathrm dx$ is not 1. One honest way out is to make the
 pixels binary: draw each as 1 with probability equal to its grey value. Write it for given uniform numbers `u`, one for
 each pixel. Small `u` switch pixels on: a pixel that is 1 at some `u` is 1 at every smaller one. A black pixel, $x = 0$,
 must never be 1, and a white one, $x = 1$, must always be. Images have any shape.""",

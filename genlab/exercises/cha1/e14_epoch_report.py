@@ -10,7 +10,10 @@ from genlab.exercises import Exercise, Wrong
 
 
 def epoch_loss(losses, sizes):
-    """Mean loss per image over an epoch, from batch means (m,) and batch sizes (m,): 0-d."""
+    """Mean loss per image over an epoch, from batch means and batch sizes.
+
+    (m,) twice -> 0-d.
+    """
     return (losses * sizes).sum() / sizes.sum()
 
 
