@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 from genlab.exercises import engine, mutants, session, shelf, show
 from genlab.exercises.engine import RIGHT, UNTOUCHED, Exercise, judge
 
-SHARE = 0.9  # of the mutants that a check must reject
+SHARE = 0.95  # of the mutants that a check must reject
 WIDTH = 88  # of a line in the reader's cell
 
 
