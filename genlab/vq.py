@@ -43,7 +43,7 @@ class Quantiser(nn.Module):
         self.register_buffer("total", self.codebook.clone())
 
     def forward(self, h: Float[Tensor, "n d h w"]) -> Quantised:
-        rows = h.detach().permute(0, 2, 3, 1).reshape(-1, h.shape[1]).float()
+        rows = h.detach().permute(0, 2, 3, 1).reshape(-1, h.shape[1]).to(self.codebook.dtype)
         codes = torch.cdist(rows, self.codebook).argmin(1).view(h.shape[0], *h.shape[2:])
         e = self.lookup(codes)
         if self.training:  # after the look-up: a code that is restarted now was still the nearest
@@ -57,7 +57,7 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def _update(self, rows: Tensor, codes: Tensor, images: int) -> None:
         chosen = F.one_hot(codes, len(self.codebook)).to(rows.dtype)
-        with torch.autocast(rows.device.type, enabled=False):  # sums in float32 also when the networks run in bf16
+        with torch.autocast(rows.device.type, enabled=False):  # sums stay as exact as the codebook
             count, total = chosen.sum(0), chosen.T @ rows
         count, total = summed(count), summed(total)  # so that all codebooks move alike
         self.count.lerp_(count, 1 - self.decay)

@@ -25,6 +25,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TRAINERS = {"train.train", "plot.watch"}
 WHOLE = {"01_from_rules_to_generation"}  # notebooks that count on all the digits
 STEPS = ("step", "backward")  # methods by which a loop on the page trains
+FEW = 20  # rounds of a loop that measures, at the most: trainings have more
 
 
 @dataclass(frozen=True)
@@ -247,13 +248,13 @@ class Session:
             yield steps, losses
 
     def _watch(self, loop: Any, steps: int, **_: Any) -> Iterator[tuple[int, dict[str, float]]]:
-        """A loop of `train` as it is; of another the first two steps."""
+        """A loop of `train`, or one of few rounds that measures something, as it is; of another the first two steps."""
         ours = isinstance(loop, GeneratorType) and loop.gi_code is Session._shortened.__code__
         for number, (step, losses) in enumerate(loop, 1):
             if not ours:
                 self._saw(tuple(losses.values()))
             yield step, losses
-            if not ours and number == 2:
+            if not ours and number == 2 and steps > FEW:
                 break
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,12 @@ def family(settings: Settings) -> str:
 def main(folder: Path) -> None:
     for name, settings in RUNS.items():
         runs.family(family(settings)).fit(dataclasses.replace(settings, out=str(folder / name)))
-    at_once(folder / "at_once.safetensors")
-    restarts(folder / "restarts.safetensors")
+    torch.set_default_dtype(torch.float64)
+    try:
+        at_once(folder / "at_once.safetensors")
+        restarts(folder / "restarts.safetensors")
+    finally:
+        torch.set_default_dtype(torch.float32)
     interrupted(folder)
 
 
@@ -60,7 +65,7 @@ def interrupted(folder: Path) -> None:
 
 
 def at_once(path: Path) -> None:
-    """Twenty steps of both players in one pass, and the weights that they end with.
+    """Twenty steps of both players in one pass, and the weights that they end with, in float64.
 
     By gradient descent: where a gradient crosses zero, Adam makes whole moves of its rounding errors, which differ from
     one processor to the next.
@@ -80,8 +85,8 @@ def at_once(path: Path) -> None:
 def restarts(path: Path) -> None:
     """Twenty steps of a VQ-VAE that restarts codes, its weights with the codebook, and how often each was restarted.
 
-    The images are noise, whose vectors are spread far apart: in the empty corners of digits equal ones lie as near to
-    one code as to another, and the order of additions chooses.
+    In float64, and the images are noise, whose vectors are spread far apart: where one lies as near to one code as to
+    another the order of additions chooses, as in the empty corners of digits, and one other choice changes all weights.
     """
     accelerator = Accelerator(cpu=True)
     noise = torch.randint(256, (200, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -101,11 +106,11 @@ def restarts(path: Path) -> None:
         save_file(model.state_dict() | {"restarted": restarted}, path)
 
 
-def shared(accelerator: Accelerator, pixels: str, x: Tensor) -> tuple[data.Batches, train.Noise]:
+def shared(accelerator: Accelerator, pixels: str, x: Tensor) -> tuple[Iterator[Tensor], train.Noise]:
     """This process's rows of batches of 16, and its rows of the noise; the weights to come are those of seed 0."""
     place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     train.seed_everything(0)
-    return data.Batches(x, 16, pixels=pixels, **place), train.Noise(**place)
+    return (batch.double() for batch in data.Batches(x, 16, pixels=pixels, **place)), train.Noise(**place)
 
 
 def diverge(rank: int, accelerator: Accelerator) -> None:

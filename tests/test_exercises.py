@@ -86,7 +86,7 @@ def test_every_exercise_is_whole(exercise: Exercise) -> None:
     assert all(len(w.message.split()) > 4 for w in exercise.wrong) and len(exercise.wrong) >= 3
     assert exercise.solution.__doc__, "the docstring is part of the stub"
     assert len({w.name for w in exercise.wrong}) == len(exercise.wrong)
-    shown = exercise.cell + inspect.getsource(exercise.solution)
+    shown = f"{exercise.cell}\n" + inspect.getsource(exercise.solution)
     assert max(len(line) for line in shown.splitlines()) <= 88, "the column of the book is as wide"
 
 

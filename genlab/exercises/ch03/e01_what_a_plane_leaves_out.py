@@ -14,7 +14,7 @@ from genlab.exercises import Exercise, Wrong
 def pca_error(eigenvalues, d):
     """Smallest mean squared error of a linear autoencoder with d numbers: 0-d.
 
-    The eigenvalues (D,) come in any order.
+    The eigenvalues (N,) come in any order.
     """
     return eigenvalues.sort(descending=True).values[d:].sum()
 

@@ -11,9 +11,9 @@ from genlab.exercises import Exercise, Wrong
 
 
 def project(x, mean, U):
-    """The nearest point of the plane mean + span(U) to each row of x: (n, D).
+    """The nearest point of the plane mean + span(U) to each row of x: (n, N).
 
-    U (D, d) has orthonormal columns.
+    U (N, d) has orthonormal columns.
     """
     return mean + (x - mean) @ U @ U.T
 
@@ -42,8 +42,8 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=8,
     task=r"""
-Write the best linear autoencoder as one function: encode the rows of `x`, shape `(n, D)`, to `d` numbers and decode them,
-with the given `mean` of the data, shape `(D,)`, and a matrix `U` of shape `(D, d)` whose columns are orthonormal. The result
+Write the best linear autoencoder as one function: encode the rows of `x`, shape `(n, N)`, to `d` numbers and decode them,
+with the given `mean` of the data, shape `(N,)`, and a matrix `U` of shape `(N, d)` whose columns are orthonormal. The result
 has the shape of `x`. A point of the plane stays where it is. What is lost, $x - g(f(x))$, is orthogonal to the plane.""",
     inputs=_plane,
     solution=project,
@@ -52,7 +52,7 @@ The code is $z = U^\top(x - b)$, the coordinates in the plane. The decoder puts 
 order of the products is turned around: `(x - mean) @ U` encodes and `@ U.T` decodes.""",
     hints=(
         "The plane goes through the mean. What has to happen to `x` before it is multiplied, and what after?",
-        "As rows, the code is `(x - mean) @ U`, of shape `(n, d)`. Which product leads back to `(n, D)`?",
+        "As rows, the code is `(x - mean) @ U`, of shape `(n, d)`. Which product leads back to `(n, N)`?",
         "`mean + (x - mean) @ U @ U.T`.",
     ),
     wrong=(
