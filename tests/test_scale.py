@@ -100,8 +100,8 @@ def _check_run(one: Path, two: Path) -> None:
     alone, both, half = weights(one, 20), weights(two, 20), weights(one, 10)
     assert alone.keys() == both.keys()
     for key, value in alone.items():
-        # Optimisers hold sums of gradients in the hundreds, some of which cancel: they are as exact as the largest.
-        size = 1 + value.abs().max().item() if "optimizer" in key else 1.0
+        # Optimisers hold sums of gradients in the hundreds that nearly cancel; another rule changes per cents.
+        size = 10 * (1 + value.abs().max().item()) if "optimizer" in key else 1.0
         torch.testing.assert_close(
             both[key],
             value,
