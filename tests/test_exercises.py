@@ -1,5 +1,6 @@
 """Every exercise, both ways: right answers pass, stubs are not attempted, every named mistake gets its words."""
 
+import ast
 import inspect
 import json
 import os
@@ -99,13 +100,34 @@ def test_numbers_follow_each_other_from_warm_up_to_open_ended() -> None:
 
 
 @pytest.mark.parametrize("chapter", shelf.chapters())
-def test_the_checks_reject_wrong_mutants_of_the_solutions(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checks_reject_wrong_mutants_of_the_right_answers(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "LIMIT", 1.0)
     scores = [mutants.score(exercise) for exercise in shelf.of(chapter)]
     found = mutants.Score(sum(s.rejected for s in scores), [code for s in scores for code in s.survivors])
     print(f"chapter {chapter}: {found.share:.1%} of {found.rejected + len(found.survivors)} mutants are rejected")
     assert found.rejected > 20, "there must be something to reject"
     assert found.share >= 0.95, found.survivors
+
+
+@pytest.mark.parametrize("exercise", EVERY, ids=lambda e: e.number)
+def test_right_answers_agree_on_draws_that_the_check_does_not_use(exercise: Exercise) -> None:
+    """No draw lies where rounding decides, so that styles that were not tried pass as well."""
+    found = engine.expected(exercise, first=1000, draws=20)
+    for answer in exercise.right:
+        assert engine.accepts(exercise, answer, found, first=1000, draws=20), exercise.number
+
+
+def test_mutants_are_made_of_every_right_answer_and_have_sizes_of_one_and_two() -> None:
+    """Of functions, of lambdas, and of what a call is handed; the changed one takes the place of that one only."""
+    found = {e.number: [s.function for s in mutants.sources(e)] for e in EVERY}
+    changed = sum(len(functions) for functions in found.values())
+    assert changed >= sum(1 + len(e.right) for e in EVERY) - 5, "classes and calls of strings have no function"
+    mean = ast.parse("lambda x: x.sum() / len(x) / x.shape[0]", mode="eval").body
+    assert isinstance(mean, ast.Lambda)
+    made = {ast.unparse(m.body) for m in mutants.mutants(mean) if isinstance(m, ast.Lambda)}
+    for size in (1, 2):
+        assert {f"x.sum() / {size} / x.shape[0]", f"x.sum() / len(x) / {size}"} <= made
+    assert "x.mean() / len(x) / x.shape[0]" in made and "x.sum() / len(x) / x.shape[0]" not in made
 
 
 def test_a_check_that_looks_away_lets_mutants_survive() -> None:
@@ -122,7 +144,9 @@ def test_a_check_that_looks_away_lets_mutants_survive() -> None:
 
 
 def every_mutant(exercise: Exercise) -> list[engine.Answer]:
-    return [mutants.compiled(exercise, tree) for tree in mutants.mutants(mutants.parsed(exercise))]
+    return [
+        mutants.compiled(exercise, s, tree) for s in mutants.sources(exercise) for tree in mutants.mutants(s.function)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- what is shown

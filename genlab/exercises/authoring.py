@@ -247,7 +247,7 @@ def _mutants(exercise: Exercise) -> Iterator[Finding]:
     with _limit(1.0):
         found = mutants.score(exercise)
     total = found.rejected + len(found.survivors)
-    words = f"{found.rejected} of {total} changes of the solution are rejected ({found.share:.0%})"
+    words = f"{found.rejected} of {total} changes of the right answers are rejected ({found.share:.0%})"
     codes = "".join(f"\n\n{code}" for code in found.survivors).replace("\n", "\n    ")
     if found.survivors:
         words += f"; accepted, though they do something else:{codes}\n"

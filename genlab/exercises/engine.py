@@ -166,8 +166,8 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
         told = f"Pass the function itself: check({exercise.number!r}, {exercise.name})."
         return Verdict(exercise, WRONG, "what was passed", "a function", type_name(answer), told)
     with session.kept(), interruptible(answer):
-        expected = _expected(exercise)
-        run = Trial(exercise, answer, model=expected, aloud=True)
+        wanted = expected(exercise)
+        run = Trial(exercise, answer, model=wanted, aloud=True)
         came: list[Observation] = []
         try:
             limited(LIMIT, lambda: came.extend(run.observe()))
@@ -175,14 +175,14 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
                 return Verdict(exercise, UNTOUCHED)
             # What came may be of a class that the answer has written: it is compared and shown within the limit, too.
             with session.muted():
-                at = limited(LIMIT, lambda: inside(_difference, exercise, expected, came))
+                at = limited(LIMIT, lambda: inside(_difference, exercise, wanted, came))
                 if at is None:
                     return Verdict(exercise, RIGHT)
-                known = _known(exercise, expected, came)
-                return limited(LIMIT, lambda: inside(_verdict, exercise, expected, came, at, known))
+                known = _known(exercise, wanted, came)
+                return limited(LIMIT, lambda: inside(_verdict, exercise, wanted, came, at, known))
         except TimeLimit as limit:
             # What it did before is told first: a result that is wrong says more than one that never came.
-            if early := _early(exercise, expected, list(came)):
+            if early := _early(exercise, wanted, list(came)):
                 return early
             stopped = f"given up after {LIMIT:g} s; it runs on beside" if limit.left else f"stopped after {LIMIT:g} s"
             told = "Is there a loop that never ends, or a wait? A few small tensors need milliseconds."
@@ -204,15 +204,17 @@ def _early(exercise: Exercise, expected: list[Observation], came: list[Observati
         return None
 
 
-def accepts(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 3) -> bool:
-    """Whether an answer does all that the solution does, within the time."""
+def accepts(
+    exercise: Exercise, answer: Answer, solution: list[Observation] | None = None, *, first: int = 0, draws: int = 3
+) -> bool:
+    """Whether an answer does all that the solution does, within the time; who asks often passes `expected`."""
     with session.kept():
-        expected = _expected(exercise, first=first, draws=draws)
-        run = Trial(exercise, answer, model=expected)
+        solution = solution or expected(exercise, first=first, draws=draws)
+        run = Trial(exercise, answer, model=solution)
         try:
             with interruptible(answer):
                 found = run.observe(first=first, draws=draws)
-                return limited(LIMIT, lambda: _difference(exercise, expected, found)) is None
+                return limited(LIMIT, lambda: _difference(exercise, solution, found)) is None
         except TimeLimit:
             return False
 
@@ -223,8 +225,12 @@ def observe(exercise: Exercise, answer: Answer, *, first: int = 0, draws: int = 
         return list(Trial(exercise, answer).observe(first=first, draws=draws))
 
 
-def _expected(exercise: Exercise, **which: int) -> list[Observation]:
-    """What the solution does."""
+def expected(exercise: Exercise, **which: int) -> list[Observation]:
+    """What the solution does, with the arguments of `observe`.
+
+    Raises:
+        BrokenExercise: it fails; this says nothing of any answer.
+    """
     try:
         found = observe(exercise, exercise.solution, **which)
     except Exception as error:

@@ -1,13 +1,15 @@
-"""Mutants of worked solutions: does a check notice every change of behaviour?
+"""Mutants of right answers: does a check notice every change of behaviour?
 
-A mutant is a solution with one change: an operator, a constant, a method, two arguments swapped, a call left out. One
-that behaves like the solution on twenty fresh draws of random arguments, and that the check accepts, is no wrong answer
-and does not count.
+A mutant is a right answer, the worked solution or another, with one change: an operator, a constant, a method, a size
+that is always 1 or 2, two arguments swapped, a call left out. One that behaves like the solution on twenty fresh draws
+of random arguments, and that the check accepts, is no wrong answer and does not count.
 """
 
 import ast
 import copy
+import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -59,19 +61,43 @@ NAMES = {
     "zeros_like": "ones_like",
     "cumsum": "cumprod",
 }
+SIZES: tuple[Callable[[], ast.AST], ...] = (lambda: ast.Constant(1), lambda: ast.Constant(2))
 DROPPED = {"detach", "square", "abs", "sqrt", "neg", "exp", "log", "flatten", "clamp", "float", "T", "round"}
 
 
-def mutants(tree: ast.FunctionDef) -> Iterator[ast.FunctionDef]:
+Function = ast.FunctionDef | ast.Lambda
+
+
+class Source(NamedTuple):
+    """The code of a right answer: what gives the answer, and the function in it that is changed."""
+
+    answer: ast.expr
+    function: Function
+
+
+def sources(exercise: Exercise) -> list[Source]:
+    """The functions of the solution and of the other right answers, as they stand in the exercise's file."""
+    file = inspect.getsourcefile(exercise.solution)
+    assert file, f"the solution of {exercise.number} has no file"
+    module = ast.parse(Path(file).read_text(encoding="utf-8"))
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    written = [k.value for k in ast.walk(module) if isinstance(k, ast.keyword) and k.arg == "right"]
+    found = []
+    for answer in [ast.Name(exercise.name, ast.Load()), *(e for w in written for e in w.elts)]:  # type: ignore[attr-defined]
+        parts = answer.args if isinstance(answer, ast.Call) else [answer]  # of twice(f), it is f that is changed
+        for part in parts:
+            function = functions.get(part.id) if isinstance(part, ast.Name) else part
+            if isinstance(function, Function):
+                found.append(Source(answer, function))
+    return found
+
+
+def mutants(tree: Function) -> Iterator[Function]:
     """Every function that differs from this one by one change."""
-    body = tree.body[1:] if ast.get_docstring(tree) else tree.body
-    count = len([node for statement in body for node in ast.walk(statement)])
-    start = len(tree.body) - len(body)
-    for index in range(count):
+    for index in range(len(_nodes(tree))):
         for choice in range(8):
             changed = copy.deepcopy(tree)
-            nodes = [(s, node) for s in changed.body[start:] for node in ast.walk(s)]
-            _, node = nodes[index]
+            node = _nodes(changed)[index]
             options = list(changes(node))
             if choice >= len(options):
                 break
@@ -79,6 +105,14 @@ def mutants(tree: ast.FunctionDef) -> Iterator[ast.FunctionDef]:
             if replacement is not node:
                 changed = Replace(node, replacement).visit(changed)
             yield ast.fix_missing_locations(changed)
+
+
+def _nodes(tree: Function) -> list[ast.AST]:
+    """All of a function but its arguments and its docstring."""
+    if isinstance(tree, ast.Lambda):
+        return list(ast.walk(tree.body))
+    body = tree.body[1:] if ast.get_docstring(tree) else tree.body
+    return [node for statement in body for node in ast.walk(statement)]
 
 
 def changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
@@ -102,7 +136,11 @@ def changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
             yield lambda: edit(node, value=0 if isinstance(number, int) else -number)
     elif isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield lambda: edit(node, attr=NAMES[node.attr])
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+        yield from SIZES
     elif isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id == "len":
+            yield from SIZES
         if isinstance(node.func, ast.Attribute) and node.func.attr in DROPPED:
             yield lambda: node.func.value  # type: ignore[attr-defined]
         if len(node.args) >= 2:
@@ -143,31 +181,37 @@ class Score(NamedTuple):
 
 
 def score(exercise: Exercise) -> Score:
-    """Judge every mutant of an exercise's solution."""
+    """Judge every mutant of an exercise's right answers."""
     rejected, survivors = 0, []
-    for mutant in mutants(parsed(exercise)):
-        answer = compiled(exercise, mutant)
-        with torch.random.fork_rng(devices=[]):
-            accepted = engine.accepts(exercise, answer)
-        if not accepted:
-            rejected += 1
-        elif not alike(exercise, answer):
-            survivors.append(ast.unparse(mutant))
+    expected = engine.expected(exercise)
+    for source in sources(exercise):
+        for mutant in mutants(source.function):
+            answer = compiled(exercise, source, mutant)
+            with torch.random.fork_rng(devices=[]):
+                accepted = engine.accepts(exercise, answer, expected)
+            if not accepted:
+                rejected += 1
+            elif not alike(exercise, answer):
+                survivors.append(ast.unparse(mutant))
     return Score(rejected, survivors)
 
 
-def parsed(exercise: Exercise) -> ast.FunctionDef:
-    """The syntax tree of the worked solution."""
-    tree = ast.parse(exercise.solution_code).body[0]
-    assert isinstance(tree, ast.FunctionDef)
-    return tree
-
-
-def compiled(exercise: Exercise, tree: ast.FunctionDef) -> Answer:
-    """The function of a tree, among the names that the solution sees."""
+def compiled(exercise: Exercise, source: Source, changed: Function) -> Answer:
+    """The answer with a changed function, among the names that the solution sees."""
     space = dict(exercise.solution.__globals__)
-    exec(compile(ast.Module([tree], []), "mutant", "exec"), space)
-    return space[exercise.name]
+    answer = source.answer
+    if isinstance(changed, ast.FunctionDef):
+        exec(compile(ast.Module([changed], []), "mutant", "exec"), space)
+    else:
+        answer = _with(answer, source.function, changed)
+    return eval(compile(ast.fix_missing_locations(ast.Expression(answer)), "mutant", "eval"), space)
+
+
+def _with(answer: ast.expr, old: Function, new: ast.Lambda) -> ast.expr:
+    """An expression that is a function, or that is called with it, with another in its place."""
+    if isinstance(answer, ast.Call):
+        return ast.Call(answer.func, [new if part is old else part for part in answer.args], answer.keywords)
+    return new
 
 
 def alike(exercise: Exercise, answer: Answer) -> bool:
