@@ -95,7 +95,7 @@ def test_the_make_targets_use_the_constraints_and_ci_calls_them() -> None:
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", ["genlab", "genlab.data"])
+@pytest.mark.parametrize("module", ["genlab", "genlab.data", "genlab.metrics"])
 def test_importing_the_package_costs_next_to_nothing_beyond_torch(module: str) -> None:
     """Modules that are slow to import must not come with it: the time itself is not asserted, but what is loaded."""
     program = (

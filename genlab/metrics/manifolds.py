@@ -1,15 +1,15 @@
 """Fidelity and variety: neighbourhoods of real and generated features.
 
-Distances are sums of squared differences, not the quicker expansion of the square: copies lie at distance 0 exactly,
-and equal distances are equal, so that ties are counted and not left to rounding.
+Copies lie at distance 0 exactly and equal distances are equal, so that ties are counted and not left to rounding.
+Everything is computed in blocks: memory grows with the numbers of samples, not with their product.
 """
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from genlab.metrics.features import Features, Other, pair
+from genlab.metrics.neighbours import balls, closest
 
 
 class PrecisionRecall(NamedTuple):
@@ -28,9 +28,7 @@ def precision_recall(real: Features, fake: Other, *, k: int = 3) -> PrecisionRec
         ValueError: as in `frechet_distance`, or k neighbours do not exist.
     """
     a, b = _neighbours(real, fake, k)
-    distance = _distances(a, b)
-    in_real = (distance <= _radius(_distances(a, a), k)[:, None]).any(0)
-    in_fake = (distance <= _radius(_distances(b, b), k)).any(1)
+    in_real, in_fake = balls(a, b, _radius(a, k)).covered, balls(b, a, _radius(b, k)).covered
     return PrecisionRecall(in_real.double().mean().item(), in_fake.double().mean().item())
 
 
@@ -55,22 +53,16 @@ def density_coverage(real: Features, fake: Other, *, k: int = 5) -> DensityCover
         ValueError: as in `frechet_distance`, or k neighbours do not exist.
     """
     a, b = _neighbours(real, fake, k)
-    own, distance = _distances(a, a), _distances(a, b)
-    radius = _radius(own, k)[:, None]
-    inside, closed = (own < radius).sum(1), (own <= radius).sum(1)  # the centre is one of its own ball's points
-    share = (k - inside) / (closed - inside)
-    within, surface = (distance < radius).double(), (distance == radius).double()
-    density = (within + share[:, None] * surface).sum(0).mean().item() / k
-    return DensityCoverage(density, (distance <= radius).any(1).double().mean().item())
+    radius = _radius(a, k)
+    own, found = balls(a, a, radius), balls(a, b, radius)
+    share = (k - own.inside) / own.surface  # the centre is one of its own ball's points
+    density = (found.inside + share * found.surface).sum().item() / (k * len(b))
+    return DensityCoverage(density, (found.inside + found.surface > 0).double().mean().item())
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _radius(own: Tensor, k: int) -> Tensor:
+def _radius(x: Tensor, k: int) -> Tensor:
     """Distance of each row to its k-th nearest other row; it is itself the nearest, at 0."""
-    return own.kthvalue(k + 1, dim=1).values
+    return closest(x, x, k + 1)[0][:, k]
 
 
 def _neighbours(real: Features, fake: Other, k: int) -> tuple[Tensor, Tensor]:
@@ -98,6 +90,6 @@ def modes(samples: Features, centres: Other, std: float, *, sigmas: float = 3.0)
     if not std > 0:
         raise ValueError(f"std={std} must be positive: the standard deviation of one mode, in the samples' unit")
     a, b = pair(samples, centres, least=1)
-    distance, nearest = _distances(a, b).min(1)
+    distance, nearest = (v[:, 0] for v in closest(a, b, 1))
     good = distance <= sigmas * std
     return Modes(len(nearest[good].unique()), good.double().mean().item())
