@@ -143,6 +143,13 @@ def prose_names_what_is_there(notebook: NotebookNode) -> list[str]:
     return [f"the text names {name}(…), which no cell has" for name in sorted(called - known - set(dir(builtins)))]
 
 
+def links_lead_somewhere(notebook: NotebookNode) -> list[str]:
+    """A link to another file of the course, as `[02](02_title.ipynb)`, names one that is there."""
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    links = set(re.findall(r"\]\(([^)#\s:]+\.(?:ipynb|md|png))(?:#[^)]*)?\)", prose))
+    return [f"a link leads to {link}, which is not there" for link in links if not (ROOT / "notebooks" / link).exists()]
+
+
 def short_cells(notebook: NotebookNode) -> list[str]:
     lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code(notebook)]
     return [f"a code cell has {n} lines, more than 20" for n in lines if n > 20]
@@ -228,6 +235,7 @@ RULES: list[Rule] = [
     one_imports_cell,
     imports_are_used,
     prose_names_what_is_there,
+    links_lead_somewhere,
     short_cells,
     fits_the_column,
     live_figures_keep_their_names,

@@ -101,6 +101,8 @@ def change(name: str, notebook: NotebookNode) -> None:
         cells[1].source = "import math\nfrom math import pi"
     elif name == "prose_names_what_is_there":
         cells[0].source += '\n\nCall `hint("05.1")`.'
+    elif name == "links_lead_somewhere":
+        cells[0].source += "\n\nSee [02](02_probability.ipynb)."
     elif name == "short_cells":
         cells[2].source = "x = 1\n" * 21
     elif name == "fits_the_column":
