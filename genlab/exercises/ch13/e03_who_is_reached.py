@@ -59,8 +59,8 @@ EXERCISE = Exercise(
     task=r"""
 Write recall as (13.7) defines it: the share of real rows that lie in the ball of at least one generated row. The ball of a
 generated row reaches to its $k$-th nearest *other* generated row, and its surface belongs to it. The sets may differ in
-size, and $k$ is smaller than either. Copies of the real set have recall 1, and so has a single far row nothing to give: a
-generated set that lies elsewhere has recall 0.""",
+size, and $k$ is smaller than either. Copies of the real set have recall 1. A generated
+set that lies far away, compared with its own distances, has recall 0.""",
     inputs=_sets,
     solution=reached,
     explanation=r"""

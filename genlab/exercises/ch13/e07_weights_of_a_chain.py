@@ -60,7 +60,7 @@ EXERCISE = Exercise(
 Annealed importance sampling has run its chains for one image $x$. Given are $b_0 = 0 < b_1 < \dots < b_T = 1$ and, row by row,
 $\log p(x|z)$ at the states before each step, one column a chain. Compute the log-weight of each chain, (13.14), and return
 the logarithm of the *mean weight*, one number, right for values of thousands of nats below 0 too. With $T = 1$ it is the
-plain average of the likelihood over the prior.""",
+logarithm of the plain average of the likelihood over the prior.""",
     inputs=_chains,
     solution=chain_bound,
     explanation=r"""

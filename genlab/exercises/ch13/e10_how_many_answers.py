@@ -70,7 +70,7 @@ You plan a game with people, and you expect that they err on a given `share` of 
 Wilson's 95 % interval (13.20), with $z = 1.96$, to reach no further than `half_width` from its own middle? Take the share as
 it is, though it need not be a whole number of answers. Return the smallest such $n \ge 1$, a whole number.
 
-Then the open part. Play the game with a generator of this chapter, in two rounds of different length. Write down beforehand
+Then the open part. Play the game with two generators of this chapter, one round each. Write down beforehand
 which $d'$ you expect, and how many answers you need to tell it from 0. Report errors on real and on generated images apart,
 with intervals, and say what you may conclude about *people*, having asked one.""",
     inputs=_wishes,
