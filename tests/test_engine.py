@@ -311,8 +311,12 @@ def test_an_interrupt_by_the_reader_passes_through() -> None:
         signal.raise_signal(signal.SIGINT)
         return x
 
-    with pytest.raises(KeyboardInterrupt):
-        judge(ROWS, answer)
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            judge(ROWS, answer)
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 
 def test_a_stub_is_not_attempted_and_called_once() -> None:
