@@ -55,9 +55,8 @@ def test_references_are_cited_and_citations_have_one(path: Path) -> None:
             assert by_name or by_label, f"{names[0]} {year} is cited nowhere"
     labels = " ".join(re.findall(r"\*\*([^*]+)\*\*", " ".join(entries))).lower()
     for cited, year in re.findall(rf"({NAMES}),? \(?((?:1[6-9]|20)\d\d)\b", body):
-        if (
-            cited not in MONTHS and cited.lower() not in labels
-        ):  # chapter 01 dates systems, and labels the papers on them
+        # chapter 01 dates systems, and labels the papers on them
+        if cited not in MONTHS and cited.lower() not in labels:
             dated = [name.split()[-1] for names, y in known if y == year for name in names]
             assert any(name in cited for name in dated), f"{cited} {year} has no reference"
 

@@ -81,9 +81,10 @@ def sources(exercise: Exercise) -> list[Source]:
     assert file, f"the solution of {exercise.number} has no file"
     module = ast.parse(Path(file).read_text(encoding="utf-8"))
     functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
-    written = [k.value for k in ast.walk(module) if isinstance(k, ast.keyword) and k.arg == "right"]
+    keywords = (k for k in ast.walk(module) if isinstance(k, ast.keyword) and k.arg == "right")
+    written = [e for k in keywords if isinstance(k.value, ast.Tuple) for e in k.value.elts]
     found = []
-    for answer in [ast.Name(exercise.name, ast.Load()), *(e for w in written for e in w.elts)]:  # type: ignore[attr-defined]
+    for answer in [ast.Name(exercise.name, ast.Load()), *written]:
         parts = answer.args if isinstance(answer, ast.Call) else [answer]  # of twice(f), it is f that is changed
         for part in parts:
             function = functions.get(part.id) if isinstance(part, ast.Name) else part
