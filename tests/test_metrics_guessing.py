@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from typing import Any
 
@@ -75,16 +76,25 @@ def test_the_page_does_not_give_the_answer_away(monkeypatch: pytest.MonkeyPatch)
 def test_with_a_staircase_images_hide_and_the_game_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(monkeypatch)
     stairs = Staircase(start=400.0, factor=2.0, least=100.0, most=1600.0, turns=4)
-    game = play(pictures(40, 0), pictures(40, 1), each=40, staircase=stairs)
+    game = play(pictures(40, 0), pictures(40, 1), each=40, staircase=stairs, clock=table.clock)
     picture, yes, no, words = table.widgets()
+    assert picture.value == "" and "Press either button to begin" in words.value
+    no.click()
     names = set()
     while not yes.disabled:
         assert f"for {stairs.exposure:.0f} ms" in words.value
-        hidden = re.search(r"@keyframes (\S+) \{to \{visibility:hidden\}\}", picture.value)
-        assert hidden is not None and f"animation:{hidden[1]} 0s {stairs.exposure:.0f}ms forwards" in picture.value
-        names.add(hidden[1])  # a name that is used twice would not start again
+        moment = re.search(r"@keyframes (\S+) \{from, to \{visibility:visible\}\}", picture.value)
+        shown = f"visibility:hidden;animation:{moment and moment[1]} {stairs.exposure:.0f}ms 500ms"
+        assert moment is not None and f'{shown}">' in picture.value
+        names.add(moment[1])  # a name that is used twice would not start again
+        answered = len(game.answers)
+        table.now += 0.499
+        yes.click()  # nothing is there yet
+        assert len(game.answers) == answered
+        table.now += 0.251
         right = len(game.answers) % 4 != 3
         (yes if game.trial.real is right else no).click()
+    assert [answer.seconds for answer in game.answers] == pytest.approx([0.25] * len(game.answers))
     assert stairs.done and not game.done and len(names) == len(game.answers) == len(stairs.exposures)
     assert words.value == "You are right in 79 of 100 images when you see them for 283 ms."
     with pytest.raises(ValueError, match="each=41"):
@@ -97,9 +107,11 @@ def test_with_a_staircase_images_hide_and_the_game_ends_with_it(monkeypatch: pyt
 
 def test_a_staircase_that_runs_out_of_images_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(monkeypatch)
-    game = play(pictures(3, 0), pictures(3, 1), each=3, staircase=Staircase())
+    game = play(pictures(3, 0), pictures(3, 1), each=3, staircase=Staircase(), clock=table.clock)
     _, yes, no, words = table.widgets()
+    yes.click()
     while not game.done:
+        table.now += 1
         (yes if game.trial.real else no).click()
     assert words.value == "Too few turns for a threshold: the last exposure was 347 ms."
 
@@ -107,9 +119,11 @@ def test_a_staircase_that_runs_out_of_images_says_so(monkeypatch: pytest.MonkeyP
 def test_a_threshold_at_a_limit_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(monkeypatch)
     stairs = Staircase(start=400.0, factor=2.0, least=200.0, most=400.0, turns=3)
-    game = play(pictures(30, 0), pictures(30, 1), each=30, staircase=stairs)
+    game = play(pictures(30, 0), pictures(30, 1), each=30, staircase=stairs, clock=table.clock)
     _, yes, no, words = table.widgets()
+    yes.click()
     while not yes.disabled:
+        table.now += 1
         right = len(game.answers) % 4 != 3
         (yes if game.trial.real is right else no).click()
     assert "at a limit of the range: the true time may lie beyond it" in words.value
@@ -122,3 +136,28 @@ def test_where_nothing_moves_a_picture_with_alt_text_stands(monkeypatch: pytest.
     assert content["image/png"] and more["metadata"]["image/png"]["alt"] in content["text/plain"]
     assert "some real and some generated" in content["text/plain"]
     assert repr(game) == "Game(0 of 12 answered)"
+
+
+def test_the_still_picture_brings_a_game_for_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, live="0")
+    real, fake = pictures(200, 0) * 0.5, 0.5 + pictures(90, 1) * 0.5  # told apart by their ink
+    play(2 * real - 1, 2 * fake - 1, each=8, low=-1.0, staircase=Staircase(start=400.0, turns=4))
+    ((_, more),) = table.shown
+    brought = json.loads(json.dumps(more["metadata"]))["image/png"]["game"]
+    with Image.open(io.BytesIO(base64.b64decode(brought["sprite"]))) as sprite:
+        ink = 1 - np.asarray(sprite.convert("L")).astype(float) / 255
+    height, width = brought["size"]
+    assert (height, width, brought["each"]) == (4, 5, 8)
+    tiles = [
+        ink[row : row + height, column : column + width]
+        for place in range(120)
+        for row in [place // brought["columns"] * (height + 1)]
+        for column in [place % brought["columns"] * (width + 1)]
+    ]
+    assert [str(int(tile.mean() < 0.5)) for tile in tiles] == list(brought["real"])
+    assert brought["real"].count("1") == 60 and "01" in brought["real"][:60], "in random order"
+    for tile, is_real in zip(tiles, brought["real"], strict=True):
+        near = (real if is_real == "1" else fake)[:, 0].numpy()
+        assert abs(near - tile).max(axis=(1, 2)).min() < 1 / 25, "an image of its set, in 16 greys"
+    assert len({tile.tobytes() for tile in tiles}) == 120
+    assert brought["staircase"] == {"start": 400.0, "factor": 1.2, "least": 50.0, "most": 2000.0, "turns": 4}

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -122,7 +123,9 @@ def _output(output: NotebookNode, place: str, images: Path, depth: int) -> str:
     data = output.data
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
-            return _figure(data[kind], output.metadata.get(kind, {}), kind, place, images, depth)
+            about = output.metadata.get(kind, {})
+            figure = picture(data[kind], about, kind, place, images, depth)
+            return _game(about["game"], figure, images, depth) if "game" in about else figure
     if "<table" in data.get("text/html", ""):
         return _table(data["text/html"])
     if "text/plain" in data and not OBJECT.fullmatch(data["text/plain"]):
@@ -144,12 +147,23 @@ def _table(content: str) -> str:
     return re.sub(r"\n\s*\n", "\n", f'<div class="table-wrapper">\n{clean.strip()}\n</div>')
 
 
-def _figure(content: str, metadata: Any, kind: str, place: str, images: Path, depth: int) -> str:
+def picture(content: str, metadata: Any, kind: str, place: str, images: Path, depth: int) -> str:
+    """A picture (base64) as a figure with its alt text; written into the folder `images`.
+
+    Raises:
+        BookError: there is no alt text.
+    """
     alt = " ".join(metadata.get("alt", "").split())
     if not alt:
         raise BookError(f"{place}: a figure has no alt text; show it with plot.show(fig, alt=…)")
     size = "".join(f' {side}="{int(metadata[side])}"' for side in ("width", "height") if side in metadata)
     return f'<figure><img src="{_save(content, kind, images, depth)}" alt="{quote(alt)}"{size}></figure>'
+
+
+def _game(game: Any, figure: str, images: Path, depth: int) -> str:
+    """A game of `genlab.metrics.guessing` around its still picture, which assets/game.js makes playable."""
+    told = dict(game) | {"sprite": _save(game["sprite"], "image/png", images, depth)}
+    return f'<div class="game" data-game="{quote(json.dumps(told))}">\n{figure}\n</div>'
 
 
 def _save(content: str, kind: str, images: Path, depth: int) -> str:

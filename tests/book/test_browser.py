@@ -1,23 +1,10 @@
 """Every page of the real book, opened from disk in a headless browser."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
-from .conftest import find_browser
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Text and background colours of every visible piece of text, with the contrast ratio that WCAG defines.
 CONTRAST = """() => {
   const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
@@ -43,36 +30,6 @@ LEFT_OVER = r"""() => {
       found.push(n.textContent.trim().slice(0, 60));
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_browser()
-    if path is None:
-        message = "no Chromium or Chrome is installed (Debian: apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that records console errors, failed requests and requests that leave the disk."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    faults: list[str] = []
-    opened.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
-    opened.on("pageerror", lambda e: faults.append(f"error: {e}"))
-    # Leaving a page aborts what it was still loading; that is no failure.
-    opened.on("requestfailed", lambda r: None if "ABORTED" in (r.failure or "") else faults.append(f"failed: {r.url}"))
-    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(f"network: {r.url}"))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def pages(book: Path) -> list[Path]:
