@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from genlab import data, evaluation, plot, zoo
+from genlab import data, plot, runs, zoo
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "notebooks/pages/readme.png"
@@ -27,8 +27,7 @@ def main() -> None:
     """Real digits and the first samples of each model: fixed noise, nothing chosen."""
     panels = [("Real digits (MNIST)", plot.REAL, real())]
     for name, title in MODELS.items():
-        record = zoo.entry(name)
-        images = evaluation.samples(zoo.load(name), record["recipe"], record["settings"], N)
+        images = runs.samples(zoo.trained(name), N)
         assert images is not None, f"{name} does not generate"
         panels.append((f"Drawn by a {title[0].lower() + title[1:]}", plot.FAKE, images))
     fig, axes = plot.figure(2, 2, width=10, height=3.7)

@@ -1,5 +1,5 @@
 """The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `compare`, `doctor`, `zoo`,
-`progress`, `teach`, `gather`.
+`progress`, `teach`, `gather`, `scoreboard`.
 
 Options come from the signatures of the functions below and from the settings of the families in `genlab.runs`. Whatever
 imports torch is imported where it is used, so that help and errors come at once.
@@ -13,37 +13,12 @@ from collections.abc import Callable
 from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, NoReturn
-
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from typing import Any, Literal
 
 import genlab
 from genlab import machine, runs
 from genlab.text import forgive
-
-
-class Help(DefaultHelpFormatter):
-    """Choices stand beside their option, and are not repeated as its type."""
-
-    def _get_type_str(self, action: Any) -> str | None:
-        kind = super()._get_type_str(action)
-        return None if kind is None or kind == "bool" or kind.startswith("Literal") else kind
-
-
-class Parser(ArgumentParser):
-    """Errors in one line, exit status 2."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, formatter_class=Help, print_config=None, **options)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        fail(message)
-
-
-def fail(message: object, status: int = 2) -> NoReturn:
-    """Say in one line what is wrong, and end."""
-    print("genlab: " + " ".join(str(message).split()), file=sys.stderr)
-    raise SystemExit(status)
+from genlab.tools.parser import Parser, fail
 
 
 def sample(source: str, *, n: int = 64, out: str = "samples.png", seed: int = 1, label: int | None = None) -> None:
@@ -279,6 +254,28 @@ def gather(folder: str, *, out: str = "class.csv") -> None:
     print(f"{out}: {len(learners)} learners")
 
 
+def scoreboard(
+    *,
+    budget: Literal["0", "30", "120", "600"] | None = None,
+    entry: str | None = None,
+    processes: int = 1,
+    folder: str | None = None,
+    show: bool = False,
+) -> None:
+    """Make the rows of the scoreboard that are missing, or go on with it, and print it.
+
+    Args:
+        budget: only rows of this many seconds, 0 for what is not trained; all by default.
+        entry: only this model.
+        processes: rows made at the same time, one thread each.
+        folder: where scoreboard.json lies; the package's by default.
+        show: make nothing.
+    """
+    from genlab.studies import board
+
+    print(board.fill(budget=budget, entry=entry, processes=processes, folder=folder, show=show))
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "evaluate": evaluate,
@@ -287,6 +284,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "teach": teach,
     "gather": gather,
     "doctor": doctor,
+    "scoreboard": scoreboard,
 }
 ZOO: dict[str, Callable[..., None]] = {"list": zoo_list, "card": zoo_card, "audit": zoo_audit, "add": zoo_add}
 

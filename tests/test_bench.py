@@ -106,6 +106,11 @@ def test_both_ways_compute_the_same_distance() -> None:
     assert one.lean[0].run(1) == pytest.approx(one.plain(1), rel=1e-9)
 
 
+def test_both_ways_compute_the_same_distance_from_features() -> None:
+    (one,) = work.fidelity_item(n=200, d=16)
+    assert one.lean[0].run(1) == pytest.approx(one.plain(1), rel=1e-6)
+
+
 def test_the_memory_of_a_step_is_what_it_holds_at_once() -> None:
     def run(steps: int) -> float:
         for _ in range(steps + 1):

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("machine", "text", "processes"),
     (
+        "arithmetic",
         "densities",
         "data",
         "nets",
@@ -30,7 +31,7 @@ FLOORS = (
         "plot",
     ),
     ("runs",),
-    ("zoo", "studies"),
+    ("zoo", "protocol", "studies"),
     ("exercises", "figures"),
     ("book", "tools"),
     ("__main__",),

@@ -9,7 +9,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from genlab.book import IMAGES, BookError, cells, markdown, reference
+from genlab.book import IMAGES, BookError, board, cells, markdown, reference
 from genlab.book.links import Index
 
 
@@ -66,7 +66,9 @@ def convert(book: dict[str, Any], *, images: Path, repository: str | None = None
                 notebooks[source], source=source, page=page, index=index, images=images, repository=repository
             )
         else:
-            chapter["content"] = markdown.convert(chapter["content"], index=index, page=page, place=source)
+            text = markdown.convert(chapter["content"], index=index, page=page, place=source)
+            depth = len(PurePosixPath(page).parts) - 1
+            chapter["content"] = board.fill(text, place=source, images=images, depth=depth)
 
 
 def _page(chapter: dict[str, Any]) -> str:

@@ -38,9 +38,20 @@ def frechet(mu1: Mean, cov1: Covariance, mu2: Mean, cov2: Covariance) -> float:
     if not (mean1.shape == mean2.shape == (d,) and sigma1.shape == sigma2.shape == (d, d)):
         shapes = ", ".join(str(tuple(v.shape)) for v in (mean1, sigma1, mean2, sigma2))
         raise ValueError(f"means must be (d,) and covariances (d, d), but got {shapes}")
-    root = _root(sigma1)
-    overlap = torch.linalg.eigvalsh(root.T @ sigma2 @ root).clamp(min=0).sqrt().sum()
+    overlap = torch.linalg.eigvalsh(_between(_root(sigma1), sigma2)).clamp(min=0).sqrt().sum()
     return max(0.0, ((mean1 - mean2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * overlap).item())
+
+
+def _between(root: Tensor, covariance: Tensor) -> Tensor:
+    """LᵀΣL, in blocks: without the upper right of a triangular L, and the lower left that mirrors the upper right."""
+    half = len(root) // 2
+    left, right = root[:, :half], root[:, half:]
+    first = half if not right[:half].any() else 0  # above this row the right half of L is 0
+    right = right[first:]
+    of_left, of_right = covariance @ left, covariance[:, first:] @ right
+    corner = left.T @ of_right
+    upper = torch.cat([left.T @ of_left, corner], 1)
+    return torch.cat([upper, torch.cat([corner.T, right.T @ of_right[first:]], 1)])
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -161,7 +172,7 @@ def _sampling_variance(a: Tensor, b: Tensor) -> Tensor:
     carries the second Gaussian to the first: what row c = y − μ₂ adds is 2 ⟨μ₂ − μ₁, c⟩ + cᵀ(I − T)c, over the rows.
     """
     root, centred = _root(_covariance(a)), b - b.mean(0)
-    values, vectors = torch.linalg.eigh(root.T @ _covariance(b) @ root)
+    values, vectors = torch.linalg.eigh(_between(root, _covariance(b)))
     ranks = values > values.amax() * len(values) * torch.finfo(values.dtype).eps
     half = root @ vectors[:, ranks] * values[ranks] ** -0.25
     influence = 2 * centred @ (b.mean(0) - a.mean(0)) + centred.square().sum(1) - (centred @ half).square().sum(1)

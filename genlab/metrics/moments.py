@@ -12,9 +12,9 @@ Rows = Real[Tensor, "k d"] | Real[np.ndarray, "k d"]
 
 
 def products(x: Real[Tensor, "k d"]) -> Real[Tensor, "d d"]:
-    """xᵀx: from 1,024 columns on without the blocks that its symmetry gives away."""
+    """xᵀx: from 512 columns on without the blocks that its symmetry gives away."""
     half = x.shape[1] // 2
-    if half < 512:
+    if half < 256:
         return x.T @ x
     left, right = x[:, :half], x[:, half:]
     corner = left.T @ right

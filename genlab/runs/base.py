@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from genlab import checkpoint, data, machine, plot, train
+from genlab import arithmetic, checkpoint, data, machine, plot, train
 from genlab.runs.settings import Settings, Shape, read_json
 from genlab.text import notice
 
@@ -199,13 +199,15 @@ class Run:
         players = [p.replace(clip=self.settings.clip, accumulate=self.settings.accumulate) for p in players]
         start = self._restore()
         loop = train.train(players, self.batches, self.settings.steps, self.accelerator, start)
+        counted = arithmetic.Counted(loop) if self.settings.flops else None
         rows = self._begin(start)  # from here on files are written
         if self.settings.tensorboard:
             self.accelerator.init_trackers("tensorboard")
         try:
             with _History(self.folder / "history.jsonl", rows, self.accelerator.is_main_process) as history:
-                for step, losses in self._watch(loop, players, picture):
-                    history.add(step, losses, each(step, losses))
+                for step, losses in self._watch(counted or loop, players, picture):
+                    more = each(step, losses) or {}
+                    history.add(step, losses, {**more, "flops": counted.flops} if counted else more)
                     if self.settings.tensorboard:
                         self.accelerator.log(losses, step=step)
                     if step % self.settings.save_every == 0 or step == self.settings.steps:
@@ -314,10 +316,10 @@ class _History:
         if self.file:
             self.file.close()
 
-    def add(self, step: int, losses: Mapping[str, float], more: Mapping[str, float] | None) -> None:
+    def add(self, step: int, losses: Mapping[str, float], more: Mapping[str, float]) -> None:
         """Append the losses of a step, and what else was measured."""
         self.names = list(losses)
-        row = {"step": step, **losses, **(more or {})}
+        row = {"step": step, **losses, **more}
         self._keep(row)
         if self.file:
             self.file.write(json.dumps(row) + "\n")

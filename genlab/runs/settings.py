@@ -62,6 +62,7 @@ class Settings:
         save_every: steps between checkpoints.
         resume: go on from the newest checkpoint in `out`, or start there if it has none.
         tensorboard: write TensorBoard files below `out`.
+        flops: write the floating-point operations of each step into the history.
     """
 
     out: str = free("runs/run")
@@ -82,6 +83,7 @@ class Settings:
     save_every: int = free(500, AT_LEAST_1)
     resume: bool = free(False)
     tensorboard: bool = free(False)
+    flops: bool = free(False)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -91,6 +93,8 @@ class Settings:
                 raise ValueError(f"{one.name} must be one of {', '.join(get_args(hints[one.name]))}, but is {value!r}")
             if limit and value is not None and not (isinstance(value, int | float) and limit.possible(value)):
                 raise ValueError(f"{one.name} must be {limit.text}, but is {value}")
+        if self.flops and self.compile:
+            raise ValueError("flops does not go with compile: what torch.compile has fused is not counted")
         if self.data not in SETS and not self.data.startswith("folder:"):
             raise ValueError(f"data must be one of {', '.join(SETS)}, or folder:PATH, but is {self.data!r}")
 

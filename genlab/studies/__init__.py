@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import torch
 
 FOLDER = Path(__file__).parent
-NAMES = ("stabilising", "failures", "choices", "minutes")
+NAMES = ("stabilising", "failures", "choices", "minutes", "overfitting")
+GROWING = ("scoreboard",)  # not whole: who has time adds runs
 Given = dict[str, Any]
 Results = dict[str, Any]
 
@@ -51,19 +52,23 @@ def study(name: str) -> Study:
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown study {name!r}; known are {', '.join(NAMES)}")
+    if name not in NAMES + GROWING:
+        raise ValueError(f"unknown study {name!r}; known are {', '.join(NAMES + GROWING)}")
     return importlib.import_module(f"genlab.studies.{name}").STUDY
 
 
 def stored(name: str, *, folder: Path = FOLDER) -> list[dict[str, Any]]:
     """The stored runs of a study in the order of its list, each one dict of its settings and its results.
 
+    Of a growing study those that are there.
+
     Raises:
         ValueError: the study is unknown, or runs are missing or were made with other settings.
     """
     stored = _read(folder / f"{name}.json")
     wanted = [_key(settings) for settings in study(name).runs]
+    if name in GROWING:
+        wanted = [key for key in wanted if key in stored]
     if missing := [key for key in wanted if key not in stored]:
         raise ValueError(
             f"{len(missing)} of the {len(wanted)} runs of {name} are not stored, the first is {missing[0]}; "
@@ -83,24 +88,41 @@ def summary(runs: Sequence[dict[str, Any]], by: str, value: str) -> dict[Any, Su
     }
 
 
-def make(name: str, *, processes: int = 1, folder: Path = FOLDER, say: Callable[[str], None] = print) -> None:
-    """Make the runs of a study that are not stored yet; the file is written anew after each of them."""
+def make(
+    name: str,
+    *,
+    processes: int = 1,
+    folder: Path = FOLDER,
+    say: Callable[[str], None] = print,
+    only: Callable[[Given], bool] = lambda settings: True,
+) -> None:
+    """Make the runs of a study that are not stored yet; the file is written anew after each of them.
+
+    Args:
+        name: of the study.
+        processes: that run at the same time.
+        folder: of the file.
+        say: called with a line for each run.
+        only: which of the missing runs to make.
+    """
     path, runs = folder / f"{name}.json", study(name).runs
     wanted = {_key(settings): settings for settings in runs}
     stored = {key: entry for key, entry in _read(path).items() if key in wanted}
-    left = [settings for key, settings in wanted.items() if key not in stored]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    left = [settings for key, settings in wanted.items() if key not in stored and only(settings)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_alone) as pool:
         futures = [pool.submit(_timed, name, settings) for settings in left]
         for i, future in enumerate(as_completed(futures), 1):
             entry = future.result()
             stored[_key(entry["settings"])] = entry
             _write(path, name, [stored[key] for key in wanted if key in stored])
             say(f"{i} of {len(left)}: {_key(entry['settings'])} in {entry['seconds']:.0f} s")
-    _write(path, name, [stored[key] for key in wanted])
+    _write(path, name, [stored[key] for key in wanted if key in stored])
 
 
-def _one_thread() -> None:
+def _alone() -> None:
+    """What a worker is: one thread, and no progress bar."""
     torch.set_num_threads(1)
+    os.environ["GENLAB_LIVE"] = "0"
 
 
 def _timed(name: str, settings: Given) -> dict[str, Any]:

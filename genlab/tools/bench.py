@@ -1,4 +1,4 @@
-"""Speed against the plain way: `python -m genlab.tools.bench [data] [vae] [gan] [dcgan] [frechet] [busy]`.
+"""Speed against the plain way: `python -m genlab.tools.bench [data] [vae] [gan] [dcgan] [frechet] [fidelity] [busy]`.
 
 `make bench` measures all. Both ways of an item do the same work, turn by turn in one run. A ratio is the median of the
 rounds' ratios; on a machine that others use too, nothing else can be compared. The last item, busy, compares the

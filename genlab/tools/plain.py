@@ -94,3 +94,15 @@ def plain_frechet(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.n
     from scipy.linalg import sqrtm
 
     return float(np.square(mu1 - mu2).sum() + np.trace(cov1 + cov2 - 2 * sqrtm(cov1 @ cov2).real))
+
+
+def fidelity_frechet(x: torch.Tensor, y: torch.Tensor) -> float:
+    """torch-fidelity's distance of two sets of features (n, d)."""
+    from torch_fidelity.metric_fid import (  # type: ignore[import-untyped]
+        KEY_METRIC_FID,
+        fid_features_to_statistics,
+        fid_statistics_to_metric,
+    )
+
+    statistics = (fid_features_to_statistics(v) for v in (x, y))
+    return float(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])

@@ -4,6 +4,7 @@ All ways of an item do the same work on the same networks and batches.
 """
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genlab import data, gan, metrics, nets, train, vae
-from genlab.tools.plain import Way, plain_frechet, plain_gan, plain_loader, plain_vae
+from genlab.tools.plain import Way, fidelity_frechet, plain_frechet, plain_gan, plain_loader, plain_vae
 
 
 class Lean(NamedTuple):
@@ -201,10 +202,26 @@ def _distance(d: int, target: float | None) -> Item:
     return Item(f"Fréchet distance, {d:,} features", plain, [lean], None, max(1, 2048 // d - 1))
 
 
+def fidelity_item(root: Path | None = None, *, n: int = 5000, d: int = 2048) -> list[Item]:
+    """The same from two sets of features, beside torch-fidelity's; nothing where that is not installed."""
+    if importlib.util.find_spec("torch_fidelity") is None:
+        return []
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.randn(d, d, generator=generator) / d**0.5
+    x, y = (torch.randn(n, d, generator=generator) @ spread for _ in range(2))
+
+    def repeat(distance: Callable[..., float]) -> Way:
+        return lambda steps: [distance(x, y) for _ in range(steps)][-1]
+
+    lean = Lean("fp64", repeat(metrics.frechet_distance), 2)
+    return [Item(f"Fréchet distance, {n:,} rows of {d:,} features", repeat(fidelity_frechet), [lean], None, 1)]
+
+
 ITEMS: dict[str, Callable[[Path], list[Item]]] = {
     "data": data_item,
     "vae": vae_item,
     "gan": gan_item,
     "dcgan": dcgan_item,
     "frechet": frechet_item,
+    "fidelity": fidelity_item,
 }
