@@ -201,6 +201,10 @@ NO_FACTOR: dict[str, tuple[Exercise, Callable[..., Any]]] = {
     "a factor near 1": (ROWS, by(lambda y: 1.009 * y)),
     "a fraction near 1": (ROWS, by(lambda y: y / 1.003)),
     "a factor near 1 in one of two": (BOTH, lambda x: (1.002 * x.sum(1), x.exp().sum(0))),
+    "shifts that are the same within the tolerance, which is half as large as they are": (
+        ROWS,
+        by(lambda y: y + 2e-4 + 5e-5 * y.sign()),
+    ),
     "a single value in a probe": (
         task(rows, matrices, probes={"one": lambda f: f(torch.ones(1, 2))}),
         lambda x: x.sum(1) * (2 if x.shape[1] == 2 else 1),
@@ -212,6 +216,12 @@ NO_FACTOR: dict[str, tuple[Exercise, Callable[..., Any]]] = {
 def test_no_factor_and_no_constant_is_named_where_none_is_shown(name: str) -> None:
     verdict = judge(*NO_FACTOR[name])
     assert verdict.state == WRONG and "times" not in verdict.meaning and "off by" not in verdict.meaning
+
+
+def test_a_constant_is_named_once_it_stands_out_of_the_tolerance() -> None:
+    """Values are the same within 1e-4: shifts that agree so closely agree in truth only if they are far larger."""
+    assert "off by the same 0.002" in judge(ROWS, by(lambda y: y + 2e-3)).meaning
+    assert "off by" not in judge(ROWS, by(lambda y: y + 5e-4)).meaning
 
 
 def test_a_factor_that_is_not_near_1_is_named_and_the_sign_alone_near_minus_1() -> None:

@@ -235,7 +235,8 @@ def _related(x: Tensor, y: Tensor, terms: Terms) -> str:
         kinds = "a mean for a sum" if abs(r) < 1 else "a sum for a mean"
         return f"{every} is {_factor(r)} times the expected one: look for a factor, or {kinds}."
     shift = float((y - x).mean())
-    if abs(shift) > tolerance and bool(_isclose(y - x, torch.full_like(x, shift), rtol=1e-3, atol=tolerance).all()):
+    clear = abs(shift) > 10 * tolerance  # shifts that agree within the tolerance show none that is not far larger
+    if clear and bool(_isclose(y - x, torch.full_like(x, shift), rtol=1e-3, atol=tolerance).all()):
         return f"{every} is off by the same {shift:.4g}: look for a constant."
     return ""
 

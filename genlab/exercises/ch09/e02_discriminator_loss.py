@@ -101,6 +101,9 @@ many there are.""",
         lambda real, fake: -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean(),
     ),
     probes={
+        "the loss with logits that come twice": lambda f: f(
+            torch.tensor([1.0, 1.0, -2.0]), torch.tensor([0.5, 0.5, 0.5, 3.0])
+        ),
         "the loss of one real image and seven generated": lambda f: f(torch.ones(1), torch.arange(7.0)),
         "the loss of an undecided D": lambda f: f(torch.zeros(4), torch.zeros(2)),
         "the loss of a D that is sure and right": lambda f: f(torch.full((3,), 1000.0), torch.full((2,), -1000.0)),

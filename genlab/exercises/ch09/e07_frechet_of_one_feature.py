@@ -87,6 +87,11 @@ s_1^2 + s_2^2 - 2 s_1 s_2 = (s_1 - s_2)^2$. `metrics.frechet_distance` gives the
             "This divides by n inside the standard deviation. The task asks for n − 1, as torch.std does by default.",
             lambda x, y: (x.mean() - y.mean()) ** 2 + (x.std(correction=0) - y.std(correction=0)) ** 2,
         ),
+        Wrong(
+            "doubles dropped",
+            "A number that comes twice counts once here, as in a Python set. Each number counts as often as it comes.",
+            lambda x, y: frechet_1d(x.unique(), y.unique()),
+        ),
     ),
     right=(
         lambda x, y: (x.mean() - y.mean()) ** 2 + x.var() + y.var() - 2 * (x.var() * y.var()).sqrt(),
@@ -95,6 +100,9 @@ s_1^2 + s_2^2 - 2 s_1 s_2 = (s_1 - s_2)^2$. `metrics.frechet_distance` gives the
         _frechet_by_loop,
     ),
     probes={
+        "the distance of sets in which numbers come twice": lambda f: f(
+            torch.tensor([1.0, 1.0, 1.0, 5.0]), torch.tensor([2.0, 2.0, 3.0])
+        ),
         "the distance of a set to itself": lambda f: f(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0])),
         "the distance of a set to itself shifted by 3": lambda f: f(
             torch.tensor([1.0, 2.0, 4.0]), torch.tensor([4.0, 5.0, 7.0])

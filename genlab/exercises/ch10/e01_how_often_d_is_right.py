@@ -121,6 +121,9 @@ D gets exactly ½.""",
         _accuracy_by_loops,
     ),
     probes={
+        "the accuracy with one undecided logit of three in each batch": lambda f: f(
+            torch.tensor([0.0, 2.0, 3.0]), torch.tensor([-1.0, 0.0, 4.0])
+        ),
         "the accuracy of a D that always answers 0": lambda f: f(torch.zeros(3), torch.zeros(5)),
         "the accuracy of a D that calls 9 real images and 1 generated one real": lambda f: f(
             torch.ones(9), torch.ones(1)

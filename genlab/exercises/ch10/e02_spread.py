@@ -78,6 +78,11 @@ faces.""",
             lambda fake, real: _all_pairs(fake).mean() / _all_pairs(real).mean(),
         ),
         Wrong(
+            "distances of zero left out",
+            "Pairs at distance 0 are left out here. Two samples of a batch that look alike are a pair, too, and lower the spread.",
+            _spread(lambda d: d[d > 0].mean()),
+        ),
+        Wrong(
             "squared distances",
             "This is the quotient of the mean squared distances, which is that of the variances too. Asked is the mean of "
             "the distances themselves.",
@@ -127,6 +132,10 @@ faces.""",
         lambda fake, real: distance.pdist(fake.flatten(1)).mean() / distance.pdist(real.flatten(1)).mean(),
     ),
     probes={
+        "the spread of images that come twice": lambda f: f(
+            torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]]),
+            torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]),
+        ),
         "the spread of samples that are all equal": lambda f: f(torch.ones(3, 4), torch.eye(5, 4)),
         "the spread of real images": lambda f: f(torch.eye(5, 4), torch.eye(5, 4)),
         "the spread of two samples among three real images": lambda f: f(torch.eye(2, 3), 3 * torch.eye(3)),

@@ -110,6 +110,7 @@ which is the non-saturating loss: with the same $D$ and the same images the resu
         _contradiction_by_loop,
     ),
     probes={
+        "three logits, of which two are equal": lambda f: f(torch.tensor([1.0, 1.0, -1.0]), 0.5),
         "logits of -200": lambda f: f(torch.full((3,), -200.0), 0.5),
         "a single logit of 0.5": lambda f: f(torch.tensor([0.5]), 2.0),
         "an undecided D and a loss of log 2": lambda f: f(torch.zeros(4), math.log(2)),

@@ -115,6 +115,9 @@ would feel no push, just those that $D$ will find out next.""",
         _hinge_by_numpy,
     ),
     probes={
+        "the losses with logits that come twice": lambda f: f(
+            torch.tensor([0.5, 0.5, -2.0]), torch.tensor([-0.5, -0.5, -0.5, 1.0])
+        ),
         "the losses of an undecided D": lambda f: f(torch.zeros(3), torch.zeros(2)),
         "the losses at the margins": lambda f: f(torch.tensor([1.0, 5.0]), torch.tensor([-1.0, -7.0])),
         "the losses for one image of each kind": lambda f: f(torch.tensor([-2.0]), torch.tensor([3.0])),

@@ -63,6 +63,19 @@ def _certified_between(x, y, fx, fy):
     return (fx.mean() - fy.mean()) / ((fx[:, None] - fy[None]).abs() / torch.cdist(x, y)).max()
 
 
+@mistake(
+    "points that coincide counted once",
+    "Points that coincide count once in the means here. They say nothing about the slope, but each has its share of a mean.",
+)
+def _certified_once(x, y, fx, fy):
+    def once(points, marks):
+        rows = torch.cat([points, marks[:, None]], 1).unique(dim=0)
+        return rows[:, :-1], rows[:, -1]
+
+    (x, fx), (y, fy) = once(x, fx), once(y, fy)
+    return certified(x, y, fx, fy)
+
+
 def _certified_inputs(g):
     """Sets of any size in some dimensions with one point far out, and marks that are steep or flat, high or low."""
     n, m, d, scale = (int(torch.randint(low, low + 4, (), generator=g)) for low in (3, 4, 2, 1))
@@ -100,6 +113,7 @@ cancels in the quotient and a shift in both differences. The best marks, those o
             lambda x, y, fx, fy: fx.mean() - fy.mean(),
         ),
         _certified_between,
+        _certified_once,
         Wrong(
             "the mean slope",
             "This divides by the mean slope. The Lipschitz condition is about the steepest, so this bound may be false.",
@@ -133,6 +147,12 @@ cancels in the quotient and a shift in both differences. The best marks, those o
     ),
     right=(_certified_by_loops, _certified_by_scipy, _certified_nan_to_num),
     probes={
+        "the bound with points that come twice on both sides": lambda f: f(
+            torch.tensor([[2.0], [2.0], [4.0]]),
+            torch.tensor([[0.0], [0.0], [-2.0]]),
+            torch.tensor([2.0, 2.0, 5.0]),
+            torch.tensor([0.0, 0.0, -1.0]),
+        ),
         "the bound of two points": lambda f: f(
             torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2), torch.tensor([7.0]), torch.zeros(1)
         ),

@@ -131,6 +131,13 @@ A linear critic ($A = 0$) has the same gradient everywhere and pays nothing if t
     ),
     right=(_quadratic_by_autograd, _quadratic_by_numpy, _quadratic_by_loop),
     probes={
+        "the penalty with samples below 0": lambda f: f(
+            torch.tensor([[2.0, 1.0], [0.0, 3.0]]),
+            torch.tensor([0.5, -1.0]),
+            torch.tensor([[1.0, -2.0]]),
+            torch.tensor([[-3.0, -1.0]]),
+            torch.tensor([0.25]),
+        ),
         "the penalty of a linear critic of length 1": lambda f: f(
             torch.zeros(2, 2), torch.tensor([0.6, 0.8]), torch.ones(3, 2), torch.zeros(3, 2), torch.rand(3)
         ),

@@ -96,6 +96,7 @@ and 56 % where the formula just says 3. So take a run or two more where it says 
         lambda sd, difference: torch.tensor(15.68 * sd**2 / difference**2).ceil(),
     ),
     probes={
+        "runs where both are far below 1": lambda f: f(0.2, 0.1),
         "runs for a difference as large as the standard deviation": lambda f: f(3.0, 3.0),
         "runs for half of that": lambda f: f(3.0, 1.5),
         "runs for a difference of ten standard deviations": lambda f: f(1.0, 10.0),

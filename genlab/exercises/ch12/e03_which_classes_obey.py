@@ -116,6 +116,7 @@ another question, how far a reading can be trusted. The mean of an empty set is 
     ),
     right=(_accuracy_by_counts, _accuracy_by_loop, _accuracy_by_confusion),
     probes={
+        "logits that are all below 0": lambda f: f(_READ - 3, _ASKED),
         "two zeros read as 0 and 1, three ones read as 1, 1 and 0, no twos": lambda f: f(_READ, _ASKED),
         "a class that was never asked for in the middle": lambda f: f(_READ, torch.tensor([0, 2, 0, 0, 2])),
         "all three classes asked for": lambda f: f(_READ, torch.tensor([2, 1, 0, 1, 0])),

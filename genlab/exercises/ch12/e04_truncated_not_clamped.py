@@ -124,6 +124,7 @@ piles the rest on the two ends: at $\psi = 1$ that is a third of all numbers. Sc
     ),
     right=(_truncated_by_erf, _truncated_by_scipy, _truncated_by_loop),
     probes={
+        "numbers beyond ±1, psi = 2": lambda f: f(torch.tensor([0.05, 0.5, 0.5, 0.95]), 2.0),
         "near the ends, u = 0.001 and 0.999": lambda f: f(torch.tensor([0.001, 0.5, 0.999]), 0.7),
         "a row of three": lambda f: f(torch.tensor([[0.3, 0.5, 0.9]]), 1.0),
         "one number alone": lambda f: f(torch.tensor(0.3), 1.5),

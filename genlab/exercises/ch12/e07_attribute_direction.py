@@ -132,6 +132,7 @@ coordinate does with what its companions do.""",
     ),
     right=(_direction_with_ones, _direction_in_numpy, _direction_by_covariances),
     probes={
+        "five latents that come twice": lambda f: f(torch.cat([_Z, _Z[:5]]), torch.cat([_A, _A[:5]])),
         "a constant added to a, and another to all rows of z": lambda f: f(_Z + 3, _A - 20),
         "a times 0.01": lambda f: f(_Z, 0.01 * _A),
         "one coordinate, along which a falls": lambda f: f(_Z[:, :1], 1 - 2 * _Z[:, 0]),

@@ -95,5 +95,6 @@ the mutual information of image and class.""",
         "the score of rows that are all equal": lambda f: f(torch.full((4, 5), 0.2)),
         "the score of four nearly one-hot rows of four classes": lambda f: f(torch.eye(4) * 0.996 + 0.001),
         "the score of four nearly one-hot rows of one class": lambda f: f(torch.eye(4)[[1] * 4] * 0.996 + 0.001),
+        "the score of three rows of one sort and one of another": lambda f: f(torch.eye(2)[[0, 0, 0, 1]] * 0.8 + 0.1),
     },
 )

@@ -40,6 +40,11 @@ def _line(sizes, values):
     return np.polyfit(1 / sizes.double().numpy(), values.double().numpy(), 1)
 
 
+def _averaged(sizes, values):
+    once = sizes.unique()
+    return _by_scipy(once, torch.stack([values[sizes == size].mean() for size in once]))
+
+
 def _runs(g):
     k = int(torch.randint(2, 7, (), generator=g))
     sizes = 50 + 1000 * torch.rand(k, generator=g).sort().values + 20 * torch.arange(k)
@@ -55,7 +60,7 @@ EXERCISE = Exercise(
     task=r"""
 A score was computed with $n_1, n_2, \dots$ samples, at two different sizes or more. By (13.4) its mean is about
 $a + c/n$. Fit that line in $1/n$ by least squares, all points with equal weight, and return $a$: the estimate for
-infinitely many samples, one number. Values that lie on such a line exactly give its $a$ exactly. It may come out negative.""",
+infinitely many samples, one number. A size that comes twice is two points. Values that lie on such a line exactly give its $a$ exactly. It may come out negative.""",
     inputs=_runs,
     solution=extrapolated,
     explanation=r"""
@@ -98,6 +103,11 @@ the answer is the intercept. The bias of the score is gone; its variance has gro
             lambda sizes, values: np.polyfit(sizes.double().numpy() ** -0.5, values.double().numpy(), 1)[1],
         ),
         Wrong(
+            "one point for each size",
+            "Values at the same size are averaged first, and count as one point. Each value is a point of its own.",
+            _averaged,
+        ),
+        Wrong(
             "never below zero",
             "A negative estimate is set to zero. An unbiased estimate of a small distance must be free to fall below 0.",
             lambda sizes, values: max(0.0, float(_by_scipy(sizes, values))),
@@ -109,7 +119,10 @@ the answer is the intercept. The bias of the score is gone; its variance has gro
             torch.tensor([100.0, 200.0, 400.0, 800.0]), 3 + 600 / torch.tensor([100.0, 200.0, 400.0, 800.0])
         ),
         "the limit of 2000/n − 1, which is negative": lambda f: f(
-            torch.tensor([400.0, 100.0, 800.0]), 2000 / torch.tensor([400.0, 100.0, 800.0]) - 1
+            torch.tensor([400.0, 100.0, 8000.0]), 2000 / torch.tensor([400.0, 100.0, 8000.0]) - 1
+        ),
+        "the limit of two values at the same size and two others": lambda f: f(
+            torch.tensor([100.0, 100.0, 200.0, 400.0]), torch.tensor([4.0, 8.0, 3.0, 4.0])
         ),
     },
 )

@@ -42,6 +42,22 @@ def _radius(x, k):
     return torch.cdist(x, x).kthvalue(k + 1, dim=1).values
 
 
+def _by_norm(p):
+    """Recall with distances of another norm."""
+
+    def answer(real, fake, k):
+        radius = torch.cdist(fake, fake, p=p).kthvalue(k + 1, dim=1).values
+        return (torch.cdist(real, fake, p=p) <= radius).any(1).double().mean()
+
+    return answer
+
+
+def _others_elsewhere(real, fake, k):
+    own = torch.cdist(fake, fake)
+    own[own == 0] = torch.inf
+    return (torch.cdist(real, fake) <= own.kthvalue(k, dim=1).values).any(1).double().mean()
+
+
 def _sets(g):
     """Sets of different size; some rows lie far from the others."""
     n, m = (int(torch.randint(6, 14, (), generator=g)) for _ in range(2))
@@ -58,9 +74,10 @@ EXERCISE = Exercise(
     minutes=12,
     task=r"""
 Write recall as (13.7) defines it: the share of real rows that lie in the ball of at least one generated row. The ball of a
-generated row reaches to its $k$-th nearest *other* generated row, and its surface belongs to it. The sets may differ in
-size, and $k$ is smaller than either. Copies of the real set have recall 1. A generated
-set that lies far away, compared with its own distances, has recall 0.""",
+generated row reaches to its $k$-th nearest *other* generated row, and its surface belongs to it. A row that comes
+twice is two rows: each is an other of the other. Distances are Euclidean. The sets may differ in size, and $k$ is smaller
+than either. Copies of the real set have recall 1. A generated set that lies far away, compared with its own distances, has
+recall 0.""",
     inputs=_sets,
     solution=reached,
     explanation=r"""
@@ -106,6 +123,21 @@ precision.""",
             ),
         ),
         Wrong(
+            "doubles left out",
+            "Rows at distance 0 are not counted as others. A generated row that comes twice is two rows: leave out the diagonal.",
+            _others_elsewhere,
+        ),
+        Wrong(
+            "the largest difference",
+            "Distances are the largest difference in a coordinate here. They are Euclidean.",
+            _by_norm(torch.inf),
+        ),
+        Wrong(
+            "differences added up",
+            "Distances are sums of absolute differences here. They are Euclidean.",
+            _by_norm(1.0),
+        ),
+        Wrong(
             "a number of rows",
             "This counts the real rows that are reached. Divide by how many there are.",
             lambda real, fake, k: (torch.cdist(real, fake) <= _radius(fake, k)).any(1).double().sum(),
@@ -122,6 +154,14 @@ precision.""",
         "recall of a set that lies elsewhere": lambda f: f(torch.eye(6).double(), 100 + torch.eye(6).double(), 2),
         "recall with real rows on the surface of the balls": lambda f: f(
             torch.tensor([[0.0], [1.0], [5.0], [9.0]]).double(), torch.tensor([[2.0], [3.0], [4.0]]).double(), 1
+        ),
+        "recall of one real row in a ball and one beside it": lambda f: f(
+            torch.tensor([[-1.9, -1.9], [-1.2, -1.2]]).double(), torch.tensor([[0.0, 0.0], [2.0, 0.0]]).double(), 1
+        ),
+        "recall with rows that come twice in both sets": lambda f: f(
+            torch.tensor([[0.0, 0.0], [0.0, 0.0], [-1.0, 0.0]]).double(),
+            torch.tensor([[0.0, 0.0], [0.0, 0.0], [5.0, 0.0]]).double(),
+            1,
         ),
     },
 )

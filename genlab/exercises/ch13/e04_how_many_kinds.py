@@ -39,6 +39,10 @@ def _by_entropy(x):
     return torch.distributions.Categorical(probs=shares).entropy().exp()
 
 
+def _cosines(x):
+    return F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
+
+
 def _score(shares):
     shares = shares[shares > 1e-9]
     return torch.exp(-(shares * shares.log()).sum())
@@ -82,6 +86,16 @@ eigenvalue above 0.""",
             lambda x: kinds(x).log(),
         ),
         Wrong(
+            "cosines without their sign",
+            "The cosines have lost their signs. Rows that point in opposite directions are not alike.",
+            lambda x: _score(torch.linalg.eigvalsh(_cosines(x).abs() / len(x))),
+        ),
+        Wrong(
+            "negative cosines set to zero",
+            "Negative cosines are set to 0 here. They stay in the matrix as they are.",
+            lambda x: _score(torch.linalg.eigvalsh(_cosines(x).clamp(min=0) / len(x))),
+        ),
+        Wrong(
             "the number of dimensions",
             "This counts the eigenvalues above 0, however small: a rank, which one odd row raises by 1.",
             lambda x: torch.linalg.matrix_rank(x).double(),
@@ -99,9 +113,7 @@ eigenvalue above 0.""",
         Wrong(
             "the inverse of the sum of squares",
             "This is one over the sum of squared shares: another count of kinds, which sees rare ones less.",
-            lambda x: (
-                1 / torch.linalg.eigvalsh(F.normalize(x, dim=1) @ F.normalize(x, dim=1).T / len(x)).square().sum()
-            ),
+            lambda x: 1 / torch.linalg.eigvalsh(_cosines(x) / len(x)).square().sum(),
         ),
     ),
     right=(_by_features, _by_singular_values, _by_entropy),
@@ -111,5 +123,8 @@ eigenvalue above 0.""",
         ),
         "kinds of four rows at right angles": lambda f: f(torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0])).double()),
         "kinds of three of one sort and one of another": lambda f: f(torch.eye(2)[[0, 0, 0, 1]].double()),
+        "kinds of three rows at 0, 120 and 240 degrees": lambda f: f(
+            torch.tensor([[2.0, 0.0], [-1.0, 3**0.5], [-1.0, -(3**0.5)]]).double()
+        ),
     },
 )

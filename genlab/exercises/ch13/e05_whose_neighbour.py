@@ -64,9 +64,9 @@ EXERCISE = Exercise(
     minutes=12,
     task=r"""
 Each row of the two sets together is given the label of its nearest *other* row: real or generated. Return the pair of shares
-that get their own label: first of the real rows, then of the generated ones. The sets may differ in size. Two sets that lie
-far apart give 1 and 1. If each real row has a generated one nearest to it, and the reverse, both are 0. No two distances
-of a row are equal.""",
+that get their own label: first of the real rows, then of the generated ones. The sets may differ in size. Distances are
+Euclidean. Two sets that lie far apart, each of two rows or more, give 1 and 1. If each real row has a generated one nearest
+to it, and the reverse, both are 0. No two distances of a row are equal.""",
     inputs=_sets,
     solution=told_apart,
     explanation=r"""

@@ -94,6 +94,16 @@ probability to be missed. More generated rows cover more, so coverages compare a
             lambda n, m, k: m / (n + m - 1),
         ),
         Wrong(
+            "one factor too few",
+            "One factor is missing: the product has k factors, i = 1 … k.",
+            lambda n, m, k: 1 - math.prod((n - i) / (n + m - i) for i in range(1, k)),
+        ),
+        Wrong(
+            "one factor too many",
+            "There is one factor too many: the product has k factors, i = 1 … k.",
+            lambda n, m, k: 1 - math.prod((n - i) / (n + m - i) for i in range(1, k + 2)),
+        ),
+        Wrong(
             "exchanged sizes",
             "The numbers of real and of generated rows are exchanged.",
             lambda n, m, k: 1 - math.prod((m - i) / (n + m - i) for i in range(1, k + 1)),

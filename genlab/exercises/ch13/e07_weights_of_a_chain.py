@@ -118,5 +118,8 @@ average. `logsumexp` keeps numbers such as $e^{-2000}$ from becoming 0.""",
         "the bound from unequal steps": lambda f: f(
             torch.tensor([0.0, 0.1, 0.3, 1.0]), torch.tensor([[-9.0, -8.0], [-4.0, -5.0], [-1.0, -2.0]])
         ),
+        "the bound from densities above 1": lambda f: f(
+            torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[3.0, 1.0], [4.0, 6.0]])
+        ),
     },
 )

@@ -50,6 +50,11 @@ def _pair(h, a):
     return z_h - z_a, -(z_h + z_a) / 2
 
 
+def _refusing(h, a):
+    z_h, z_a = NormalDist().inv_cdf(h), NormalDist().inv_cdf(a)  # an error at 0 and at 1
+    return z_h - z_a, -(z_h + z_a) / 2
+
+
 def _answers(g):
     fake, real = (int(torch.randint(1, 60, (), generator=g)) for _ in range(2))
     hits, alarms = (int(torch.randint(0, n + 1, (), generator=g)) for n in (fake, real))
@@ -81,8 +86,30 @@ where the inverse is infinite.""",
         Wrong(
             "without the correction in the denominator",
             "One half is added to the counts, but nothing to the numbers of images: shares above 1 have no inverse.",
+            lambda hits, fake, alarms, real: _pair((hits + 0.5) / fake, (alarms + 0.5) / real),
+        ),
+        Wrong(
+            "without a correction",
+            "The shares are as they came. Add one half to each count and 1 to each number, always, not only at 0 or n.",
+            lambda hits, fake, alarms, real: _pair(hits / fake, alarms / real),
+        ),
+        Wrong(
+            "without a correction, by an inverse that refuses 0 and 1",
+            "The shares are as they came, and shares of 0 and 1 have no inverse. Add one half to each count and 1 to each number.",
+            lambda hits, fake, alarms, real: _refusing(hits / fake, alarms / real),
+        ),
+        Wrong(
+            "corrected at the ends",
+            "Only shares of 0 and 1 are corrected. Add one half to each count and 1 to each number, whatever they are.",
             lambda hits, fake, alarms, real: _pair(
-                min((hits + 0.5) / fake, 1 - 1e-9), min((alarms + 0.5) / real, 1 - 1e-9)
+                *((yes + 0.5) / (n + 1) if yes in (0, n) else yes / n for yes, n in ((hits, fake), (alarms, real)))
+            ),
+        ),
+        Wrong(
+            "half an image at the ends",
+            "Shares of 0 and 1 are moved by half an image, and others are left. Here all counts and numbers are corrected.",
+            lambda hits, fake, alarms, real: _pair(
+                *(min(max(yes, 0.5), n - 0.5) / n for yes, n in ((hits, fake), (alarms, real)))
             ),
         ),
         Wrong(

@@ -42,9 +42,9 @@ def _by_loops(train, test, fake):
     return (wins - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
 
 
-def _changed(change):
+def _changed(change, p=2.0):
     """Another z-score of the two lists of distances."""
-    return lambda train, test, fake: change(*(torch.cdist(x, train).min(1).values for x in (fake, test)))
+    return lambda train, test, fake: change(*(torch.cdist(x, train, p=p).min(1).values for x in (fake, test)))
 
 
 def _pairs(a, b, ties=0.5):
@@ -53,6 +53,10 @@ def _pairs(a, b, ties=0.5):
 
 def _variance(a, b):
     return len(a) * len(b) * (len(a) + len(b) + 1) / 12
+
+
+def _z(a, b):
+    return (_pairs(a, b) - len(a) * len(b) / 2) / _variance(a, b) ** 0.5
 
 
 def _sets(g):
@@ -71,7 +75,7 @@ EXERCISE = Exercise(
     minutes=15,
     task=r"""
 Write the score of (13.18) with a single cell: the distances of the $n$ generated and of the $m$ test rows to their nearest
-training row are compared pair by pair. Count the pairs in which the generated row lies further away, a tie as one half,
+training row are compared pair by pair. Distances are Euclidean. Count the pairs in which the generated row lies further away, a tie as one half,
 subtract what is expected under equal laws, and divide by the standard deviation
 $\sqrt{nm(n+m+1)/12}$. Return one number: far below 0 means that samples lie closer to the training set than test rows do.""",
     inputs=_sets,
@@ -124,6 +128,16 @@ positive score: that is no praise.""",
             _changed(lambda a, b: _pairs(a, b) / (len(a) * len(b))),
         ),
         Wrong(
+            "the largest difference",
+            "Distances are the largest difference in a coordinate here. They are Euclidean.",
+            _changed(_z, torch.inf),
+        ),
+        Wrong(
+            "differences added up",
+            "Distances are sums of absolute differences here. They are Euclidean.",
+            _changed(_z, 1.0),
+        ),
+        Wrong(
             "nearest samples of training rows",
             "These are distances from training rows to their nearest sample. Asked is the way from each sample.",
             lambda train, test, fake: (
@@ -151,6 +165,11 @@ positive score: that is no praise.""",
             torch.arange(6.0)[:, None].double(),
             torch.arange(5.0)[:, None].double(),
             torch.arange(3.0)[:, None].double(),
+        ),
+        "the score of samples along an axis and test rows along the diagonal": lambda f: f(
+            torch.tensor([[0.0, 0.0], [9.0, -9.0]]).double(),
+            torch.tensor([[2.0, 2.0], [2.0, 2.0], [2.2, 2.2]]).double(),
+            torch.tensor([[2.5, 0.0], [2.5, 0.0], [3.0, 0.0]]).double(),
         ),
     },
 )

@@ -97,7 +97,7 @@ $w$ is close; near 0 and 1 it asks for far too few, and for none at all at 0."""
         ),
         Wrong(
             "the whole width",
-            "The whole interval is at most the half-width here: about four times too many answers.",
+            "The whole interval is at most the half-width here: two to four times too many answers.",
             lambda share, half_width: _by_count(share, half_width / 2),
         ),
         Wrong(
@@ -122,6 +122,7 @@ $w$ is close; near 0 and 1 it asks for far too few, and for none at all at 0."""
         "answers for one half and five points": lambda f: f(0.5, 0.05),
         "answers for a share of 1 and ten points": lambda f: f(1.0, 0.1),
         "answers for a wish that a single answer meets": lambda f: f(0.3, 0.45),
+        "answers for a wish that is met before the first": lambda f: f(0.3, 0.6),
     },
     discussion=r"""
 **For the open part.** Say who answered, how long each image was shown, how many answers were practice, and whether the answer
