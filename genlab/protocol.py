@@ -55,7 +55,7 @@ def training() -> Float[Tensor, "n d"]:
 
 def thousands() -> list[Float[Tensor, "n"]]:
     """Indices of the training digits in the floor's four thousands."""
-    order = torch.randperm(len(training()), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(data.digits().train.x), generator=torch.Generator().manual_seed(0))
     return list(order.split(N))
 
 

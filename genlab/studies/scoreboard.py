@@ -242,7 +242,8 @@ def _rounded(found: dict[str, Any]) -> Results:
 
 def _rows() -> list[Given]:
     seeds = range(SEEDS)
-    free = [{"entry": name, "budget": 0, "seed": seed, "options": {}} for name in (FLOOR, *BASELINES) for seed in seeds]
+    free = [{"entry": FLOOR, "budget": 0, "seed": i, "options": {}} for i in range(len(protocol.thousands()))]
+    free += [{"entry": name, "budget": 0, "seed": seed, "options": {}} for name in BASELINES for seed in seeds]
     trained = [
         {"entry": name, "budget": budget, "seed": seed, "options": entry.options}
         for budget in BUDGETS.values()

@@ -8,16 +8,14 @@ penalty weights are those below.
 
 import copy
 import functools
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-from genlab import data, gan, metrics, nets, train, zoo
+from genlab import arithmetic, data, gan, metrics, nets, protocol, train, zoo
 from genlab.studies import Given, Results, Study
 
 SEEDS = 5
@@ -26,6 +24,7 @@ RATE = 1e-3  # Adam's learning rate for both players
 BETAS = (0.5, 0.99)
 DECAY = 0.999  # of the averaged weights; the warm-up makes it a mean over about the last ninth of a run
 Z_DIM, BATCH, N = 64, 64, 1000
+LOOKS = 8  # parts of a run, after each of which its samples are judged
 
 FEW = {"images": 500, "r1": 1.0, "every": 16}
 VARIANTS: dict[str, Given] = {
@@ -43,23 +42,6 @@ VARIANTS: dict[str, Given] = {
     "R1, 500 images": FEW,
     "R1, 500 images, augmented": FEW | {"augment": {"fill": -1.0}},  # the background of images in [−1, 1]
 }
-FLOOR = "real digits"  # of training, judged as if they were samples
-
-
-class Flops(TorchDispatchMode):
-    """Counts floating-point operations of convolutions and matrix products by torch's own formulas.
-
-    `FlopCounterMode` does the same, but its module hooks fail under the double backward of a gradient penalty.
-    """
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and add what it costs."""
-        out = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 class Game:
@@ -105,33 +87,22 @@ class Game:
         self.images = data.digits().train.x[:images]
         self.batches = data.Batches(self.images, BATCH, pixels="symmetric", seed=seed)
 
-    def play(self, steps: int) -> None:
-        """Train both players and average G's weights."""
+    def play(self, steps: int) -> Iterator[int]:
+        """Train both players and average G's weights; the number of each step when it is made."""
         for step, _ in train.train(self.players, self.batches, steps):
             train.ema(self.average, self.G, DECAY, step)
+            yield step
 
     def flops(self, every: int) -> float:
         """Floating-point operations of a step, on average over a round of `every` steps. It moves the weights."""
-        counts = []
-        for step in {1, every}:
-            with Flops() as counter:
-                for _ in train.train(self.players, self.batches, step, start=step - 1):
-                    pass
-            counts.append(counter.total)
-        return (min(counts) * (every - 1) + max(counts)) / every
+        loop = arithmetic.Counted(train.train(self.players, self.batches, every))
+        return sum(loop.flops for _ in loop) / every
 
 
 def steps_of(options: Given) -> int:
     """Steps that a variant can make at the cost of `STEPS` of the baseline."""
     every = options.get("every", 1)
     return round(STEPS * Game(0).flops(1) / Game(0, **options).flops(every))
-
-
-@functools.cache
-def real_features() -> tuple[Tensor, Tensor]:
-    """Features of the 4,000 training and of the 1,000 test digits."""
-    train_x, test_x = (metrics.features(zoo.load("classifier"), data.to_float(part.x)) for part in data.digits())
-    return train_x, test_x
 
 
 def scores(real: Tensor, fake: Tensor) -> Results:
@@ -167,21 +138,23 @@ def samples(G: nn.Module) -> Tensor:
 
 
 def run(settings: Given) -> Results:
-    """Train one variant with one seed, or judge 1,000 training digits, drawn with that seed, in place of samples."""
+    """Train one variant with one seed, and judge it.
+
+    `curve` has a row for each look on the way: the share of the budget that is spent, and the Fréchet distances with
+    the last weights and with averaged ones.
+    """
     seed, options = settings["seed"], settings["options"]
-    if settings["variant"] == FLOOR:
-        train_x, test_x = real_features()
-        chosen = torch.randperm(len(train_x), generator=torch.Generator().manual_seed(seed))[:N]
-        row = scores(test_x, train_x[chosen])
-        return {f"{which}_{key}": value for which in ("last", "average") for key, value in row.items()}
     steps, game = steps_of(options), Game(seed, **options)
-    start = time.perf_counter()
-    game.play(steps)
-    results: Results = {"steps": steps, "training_seconds": round(time.perf_counter() - start, 1)}
-    _, real = real_features()
-    net = zoo.load("classifier")
+    real, judge = protocol.real(), protocol.features
+    looks = {round(steps * i / LOOKS): i / LOOKS for i in range(1, LOOKS)}
+    curve = []
+    for step in game.play(steps):
+        if step in looks:
+            pair = (judge(samples(copy.deepcopy(G))) for G in (game.G, game.average))
+            curve.append([looks[step], *(round(metrics.frechet_distance(real, made), 3) for made in pair)])
+    results: Results = {"steps": steps, "curve": curve}
     for which, G in (("last", game.G), ("average", game.average)):
-        row = scores(real, metrics.features(net, samples(G)))
+        row = scores(real, judge(samples(G)))
         results |= {f"{which}_{key}": value for key, value in row.items()}
     return results | logits(game, ranks="images" in options)
 
@@ -214,7 +187,7 @@ STUDY = Study(
     [
         {"variant": name, "seed": seed, "options": options}
         for seed in range(SEEDS)
-        for name, options in (VARIANTS | {FLOOR: {}}).items()
+        for name, options in VARIANTS.items()
     ],
     run,
 )
