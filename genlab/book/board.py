@@ -69,35 +69,31 @@ def _cell(values: list[float], digits: int) -> str:
 
 
 def _plot(place: str, images: Path, depth: int) -> str:
-    """Quality against budget, and variety against fidelity, one mark a model."""
+    """Quality by budget, a row a model and a dot a seed; beside it variety against fidelity, by the rows' numbers."""
     from genlab import plot
     from genlab.studies import board
-    from genlab.studies.scoreboard import ENTRIES
 
     rows = board.rows()
-    fig, (left, right) = plot.figure(1, 2, width=11, height=4.6)
-    for number, name in enumerate(ENTRIES):
-        own = [row for row in rows if row.entry == name]
-        if not own:
-            continue
-        style = {"color": plot.COLOURS[number % len(plot.COLOURS)], "marker": "os^Dv"[number % 5]}
-        left.plot([r.seconds for r in own], [r.mean("fcd") for r in own], label=name, **style)
-        right.plot([r.mean("recall") for r in own], [r.mean("precision") for r in own], ls=":", **style)
+    best = {row.entry: min(r.mean("fcd") for r in rows if r.entry == row.entry) for row in rows}
+    numbers = {entry: i for i, entry in enumerate(sorted(best, key=lambda entry: best[entry]), 1)}
+    seconds = sorted({row.seconds for row in rows})
+    colours = dict(zip(seconds, (plot.GREY, plot.FAKE, plot.REAL, plot.GREEN), strict=False))
+    fig, (left, right) = plot.figure(1, 2, width=11, height=6)
     for row in rows:
-        if row.entry not in ENTRIES:
-            left.axhline(row.mean("fcd"), color=plot.GREY, lw=0.8, ls="--")
-            left.annotate(row.entry, (1, row.mean("fcd")), xycoords=("axes fraction", "data"), fontsize=7, va="center")
-            right.plot(row.mean("recall"), row.mean("precision"), "x", color=plot.GREY)
-            right.annotate(row.entry, (row.mean("recall"), row.mean("precision")), fontsize=7)
-    seconds = sorted({row.seconds for row in rows if row.seconds})
-    left.set(xscale="log", yscale="log", xlabel="budget, about seconds of one core", ylabel="FCD, mean over seeds")
-    left.set_xticks(seconds, [str(s) for s in seconds])
-    left.minorticks_off()
-    right.set(xlabel="recall", ylabel="precision", title="Larger budgets along the dotted lines")
-    fig.legend(loc="outside lower center", ncols=4, fontsize="x-small")
+        number, colour = numbers[row.entry], colours[row.seconds]
+        left.plot(row.values("fcd"), [number] * len(row.runs), "o", color=colour, ms=5)
+        right.text(row.mean("recall"), row.mean("precision"), str(number), color=colour, ha="center", va="center")
+    for of, colour in colours.items():
+        left.plot([], [], "o", color=colour, label=f"about {of} s" if of else "not trained")
+    left.set(xscale="log", xlabel="Fréchet classifier distance, a dot a seed")
+    left.set_yticks(list(numbers.values()), [f"{entry}  {i}" for entry, i in numbers.items()])
+    left.invert_yaxis()
+    left.legend(loc="upper right", fontsize="small")
+    right.set(xlim=(-0.05, 1), ylim=(-0.05, 1), xlabel="recall", ylabel="precision")
+    right.set_title("Means over seeds, by the numbers on the left")
     alt = (
-        "Left: Fréchet classifier distance over budget, a line for each trained model, dashed levels for baselines and "
-        "real digits. Right: precision over recall of the same rows. The numbers are in the table."
+        "Left: a row of dots for each model and baseline, over the Fréchet classifier distance, best first; colours tell "
+        "budgets. Right: precision over recall of the same rows, by number. All values are in the table."
     )
     content = base64.b64encode(plot.png(fig)).decode()
     return cells.picture(content, {"alt": alt}, "image/png", place, images, depth)
