@@ -172,6 +172,26 @@ def test_the_copier_scores_as_real_digits_do_and_only_the_columns_for_copies_tel
     assert copier.mean("authenticity") == 0 and copier.mean("c_t") < -10 < -3 < real.mean("c_t")
 
 
+def test_what_the_page_says_of_the_smallest_budget_is_so() -> None:
+    fcd = {name: row(name, 30).mean("fcd") for name in scoreboard.ENTRIES}
+    vaes = [name for name, entry in scoreboard.ENTRIES.items() if entry.family == "vae" and "autoencoder" not in name]
+    plain = [name for name, entry in scoreboard.ENTRIES.items() if entry.family == "gan" and "labels" not in name]
+    assert row("Gaussian mixture").mean("fcd") < min(fcd[name] for name in vaes)
+    assert fcd["autoencoder, Gaussian codes"] < fcd["VAE"]
+    assert row("VAE", 30).runs[0]["steps"] == row("autoencoder, Gaussian codes", 30).runs[0]["steps"]
+    dcgans = [name for name in plain if name.startswith("DCGAN")]
+    steps = {name: row(name, 30).runs[0]["steps"] for name in (*dcgans, "GAN, dense", "IWAE, k = 5", "VAE")}
+    for name in dcgans:
+        assert fcd["GAN, dense"] < fcd[name] and steps["GAN, dense"] > 3.5 * steps[name]
+        assert row("GAN, dense", 30).mean("recall") < row(name, 30).mean("recall")
+    bounds = {name: row(name, 30).mean("iwae") for name in vaes}
+    assert max(bounds, key=lambda name: bounds[name]) == "VAE, dense"
+    assert min(bounds, key=lambda name: bounds[name]) == "IWAE, k = 5" and steps["IWAE, k = 5"] < 0.4 * steps["VAE"]
+    assert fcd["DCGAN, labels, R1"] < 2 / 3 * fcd["DCGAN, R1"]
+    assert min(fcd.values()) > 50 * row(scoreboard.FLOOR).mean("fcd")
+    assert min(board.value(run["told"]) for name in fcd for run in row(name, 30).runs) > 0.89
+
+
 # ------------------------------------------------------------------------------------------------ the command
 
 

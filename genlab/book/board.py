@@ -92,8 +92,8 @@ def _plot(place: str, images: Path, depth: int) -> str:
     right.set(xlim=(-0.05, 1), ylim=(-0.05, 1), xlabel="recall", ylabel="precision")
     right.set_title("Means over seeds, by the numbers on the left")
     alt = (
-        "Left: a row of dots for each model and baseline, over the Fréchet classifier distance, best first; colours tell "
-        "budgets. Right: precision over recall of the same rows, by number. All values are in the table."
+        "Left: a row of dots for each model and baseline, over the Fréchet classifier distance, best first; colours "
+        "tell budgets. Right: precision over recall of the same rows, by number. All values are in the table."
     )
     content = base64.b64encode(plot.png(fig)).decode()
     return cells.picture(content, {"alt": alt}, "image/png", place, images, depth)

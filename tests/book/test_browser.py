@@ -93,3 +93,21 @@ def test_next_and_previous_go_through_the_whole_book(real_book: Path, page: Page
     assert len(visited) == len(set(visited)) >= 11
     page.goto(page.locator("a.nav-chapters.previous").first.evaluate("a => a.href"))
     assert page.url == visited[-2]
+
+
+def test_the_scoreboard_sorts_by_any_column_and_keeps_what_is_missing_last(real_book: Path, page: Page) -> None:
+    """First upwards, then downwards, with the state where a screen reader finds it."""
+    page.goto((real_book / "pages/scoreboard.html").as_uri())
+    column = "(i) => [...document.querySelectorAll('table.sortable tbody tr')].map((r) => r.cells[i].dataset.value)"
+    heads = page.locator("table.sortable thead th")
+    for name in ("FCD", "IWAE"):
+        place = heads.all_inner_texts().index(name)
+        for way in ("ascending", "descending"):
+            heads.nth(place).get_by_role("button").press("Enter")
+            shown = page.evaluate(column, place)
+            numbers = [float(v) for v in shown if v is not None]
+            assert numbers == sorted(numbers, reverse=way == "descending") and len(numbers) > 4
+            assert [v is None for v in shown] == sorted(v is None for v in shown)
+            assert heads.nth(place).get_attribute("aria-sort") == way
+    assert page.locator("table.sortable th[aria-sort]").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
