@@ -97,7 +97,7 @@ def test_every_number_in_the_settings_has_its_limits(family: str) -> None:
         assert hint in (bool, str, *numbers) or get_origin(hint) is Literal
         assert f"        {field.name}: " in (kind.__doc__ or "") + (Settings.__doc__ or ""), field.name
     free = {field.name for field in dataclasses.fields(kind) if field.metadata.get("free")}
-    assert free == {"out", "download", "device", "resume", "save_every", "tensorboard"}
+    assert free == {"out", "download", "device", "resume", "save_every", "tensorboard", "flops"}
 
 
 def test_the_sets_of_the_settings_are_those_of_the_package() -> None:
@@ -617,7 +617,7 @@ def test_long_histories_are_thinned_alike_with_and_without_an_interruption() -> 
     def kept(start: int) -> base._History:
         with base._History(Path(), rows[:start], False) as history:
             for row in rows[start:]:
-                history.add(int(row["step"]), {"D": row["D"]}, None)
+                history.add(int(row["step"]), {"D": row["D"]}, {})
         return history
 
     whole = kept(0)
