@@ -7,10 +7,6 @@ from pathlib import Path
 from genlab.book import BookError, cells
 
 MARK = re.compile(r"^<!-- scoreboard: (\w+) -->$", re.MULTILINE)
-SHOWN = (
-    *("fcd", "limit", "kernel", "sliced", "precision", "recall", "density", "coverage", "vendi", "sure", "classes"),
-    *("told", "neighbours", "closer", "nearest", "authenticity", "c_t", "extracted", "iwae", "labels"),
-)
 FIRST, LAST = ("model", "seconds", "seeds"), ("command of seed 0",)
 
 
@@ -37,21 +33,21 @@ def _columns() -> str:
     from genlab.studies.board import COLUMNS
 
     better = {1: "more is better", -1: "less is better", 0: "as real digits have it"}
-    return "\n".join(f"- **{COLUMNS[k].name}**: {COLUMNS[k].about}; {better[COLUMNS[k].better]}." for k in SHOWN)
+    return "\n".join(f"- **{c.name}**: {c.about}; {better[c.better]}." for c in COLUMNS.values())
 
 
 def _table() -> str:
     """All rows, each score as the mean over seeds with its range below, and the command; best first."""
     from genlab.studies import board
 
-    head = "".join(f'<th scope="col">{board.COLUMNS[key].name}</th>' for key in SHOWN)
+    head = "".join(f'<th scope="col">{column.name}</th>' for column in board.COLUMNS.values())
     first, last = ("".join(f'<th scope="col">{name}</th>' for name in names) for names in (FIRST, LAST))
     lines = [
         '<div class="table-wrapper">\n<table class="sortable">',
         f"<thead><tr>{first}{head}{last}</tr></thead>\n<tbody>",
     ]
     for row in sorted(board.rows(), key=lambda r: (r.mean("fcd"), r.budget)):
-        scores = "".join(_cell(row.values(key), board.COLUMNS[key].digits) for key in SHOWN)
+        scores = "".join(_cell(row.values(key), column.digits) for key, column in board.COLUMNS.items())
         command = f"<details><summary>show</summary><code>{cells.quote(row.command())}</code></details>"
         lines.append(
             f'<tr><th scope="row">{cells.quote(row.entry)}</th><td>{row.seconds or "–"}</td><td>{len(row.runs)}</td>'

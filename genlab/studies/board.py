@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from genlab import metrics
 from genlab.studies import FOLDER, make, stored
-from genlab.studies.scoreboard import BUDGETS, ENTRIES, FLOOR, STUDY, command
+from genlab.studies.scoreboard import BUDGETS, ENTRIES, STUDY, command
 from genlab.text import notice
 
 
@@ -151,15 +151,3 @@ def format_mean(row: Row, key: str) -> str:
     """The mean in the column's digits, or nothing."""
     mean = row.mean(key)
     return "" if math.isnan(mean) else f"{mean:.{COLUMNS[key].digits}f}"
-
-
-def floor() -> Row:
-    """The row of real digits.
-
-    Raises:
-        ValueError: it is not made.
-    """
-    found = [row for row in rows() if row.entry == FLOOR]
-    if not found:
-        raise ValueError("the floor is not made yet: genlab scoreboard --budget 0")
-    return found[0]

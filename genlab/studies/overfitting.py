@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genlab import data, gan, metrics, nets, train, vae, zoo
+from genlab import data, gan, metrics, nets, protocol, train, vae
 from genlab.nets.common import evaluating
 from genlab.studies import Given, Results, Study
+from genlab.studies.stabilising import above
 
 SEEDS, TUNING_SEED, SWEEP_SEEDS = 4, 100, 2
 POOL, IMAGES, LOOKS, N, DRAWS = 3000, 250, 8, 1000, 20
@@ -78,16 +79,10 @@ def held_out() -> tuple[Tensor, Tensor]:
     return split.train.x[POOL:], split.test.x
 
 
-def look(x: Tensor) -> Tensor:
-    """The features of the zoo's classifier for images in [0, 1]."""
-    return metrics.features(zoo.load("classifier"), x)
-
-
 @functools.cache
-def held_out_features() -> tuple[Tensor, Tensor]:
-    """Features of the validation and of the test digits."""
-    valid, test = held_out()
-    return look(data.to_float(valid)), look(data.to_float(test))
+def valid_features() -> Tensor:
+    """Features of the validation digits."""
+    return protocol.features(data.to_float(held_out()[0]))
 
 
 def binary(x: Tensor) -> Tensor:
@@ -212,7 +207,7 @@ class GANRun:
             return self.D(data.to_float(x, "symmetric"))
 
     def held(self) -> float:
-        return metrics.frechet_distance(held_out_features()[0], look(self.samples()))
+        return metrics.frechet_distance(valid_features(), protocol.features(self.samples()))
 
     def look(self) -> list[float]:
         """How well D's logits order training above validation digits, and the Fréchet distance to the latter."""
@@ -229,11 +224,6 @@ class GANRun:
 
 
 # ------------------------------------------------------------------------------------------------------------- judging
-
-
-def above(first: Tensor, second: Tensor) -> float:
-    """Area under the ROC curve: the share of pairs in which the first set's value is larger, ties by half."""
-    return (0.5 + 0.5 * (first[:, None] - second).sign()).mean().item()
 
 
 def caught(members: Tensor, strangers: Tensor, rate: float = 0.01) -> float:
@@ -275,7 +265,7 @@ def judged(made: Tensor, members: Tensor) -> Results:
     The attack is that of the nearest sample: whose nearest of the samples lies nearer, in pixels.
     """
     known, unseen = (data.to_float(x).flatten(1) for x in (members, held_out()[1]))
-    seen, real, features = look(data.to_float(members)), held_out_features()[1], look(made)
+    seen, real, features = protocol.features(data.to_float(members)), protocol.real(), protocol.features(made)
     near_by = metrics.precision_recall(real, features)
     spaces = {"features": (seen, real, features), "pixels": (known, unseen, made.flatten(1))}
     inside, outside = (-metrics.nearest(x, made.flatten(1))[0] for x in (known, unseen))
@@ -327,7 +317,7 @@ def run(settings: Given) -> Results:
     results = {"curve": curve, **judged(game.samples(), game.x), **game.results()}
     game.net.load_state_dict(best.state_dict())
     early = {"step": min(curve, key=lambda row: row[2])[0], **game.results()}
-    early["fcd"] = round(metrics.frechet_distance(held_out_features()[1], look(game.samples())), 2)
+    early["fcd"] = round(protocol.fcd(game.samples()), 2)
     return results | {"early": early}
 
 

@@ -1,7 +1,7 @@
 """The scoreboard: every model of the course and what trains no network, at equal arithmetic, by one protocol.
 
 A budget is a number of floating-point operations of training, counted as in `genlab.arithmetic`. One core of the
-machine on which the rows were made takes about as many seconds as the budget's name says; dense networks take less.
+machine on which the rows were made takes about as many seconds as the budget's name says.
 Baselines have the budget 0. Nothing was tuned for any entry: settings are the defaults of `genlab vae` and so on, but
 for what the entry's name says. A model joins by one line in `ENTRIES`.
 
