@@ -148,3 +148,13 @@ def test_a_run_of_choices_repeats_itself() -> None:
     settings = {"without": "batches of 64", "seed": 1, "steps": 8}
     first, second = choices.run(settings), choices.run(settings)
     assert first == second and first["fcd"] > 0 and sum(first["classes"]) == pytest.approx(1, abs=0.01)
+
+
+def test_looking_on_the_way_changes_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are drawn from copies and from noise of their own; one look fewer would give the same end."""
+    settings = {"variant": "non-saturating", "seed": 1, "options": {}}
+    monkeypatch.setattr(stabilising, "STEPS", 8)
+    often = stabilising.run(settings)
+    monkeypatch.setattr(stabilising, "LOOKS", 1)
+    never = stabilising.run(settings)
+    assert len(often.pop("curve")) == 7 and never.pop("curve") == [] and often == never
