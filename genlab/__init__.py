@@ -5,16 +5,22 @@ from typing import Any
 
 __version__ = "0.1.0"
 _MODULES = (
+    "autoregressive",
     "checkpoint",
+    "coding",
     "data",
     "densities",
     "diagnosis",
+    "diffusion",
+    "flows",
     "gan",
     "linear",
     "metrics",
     "nets",
     "plot",
+    "policy",
     "runs",
+    "samplers",
     "studies",
     "train",
     "vae",

@@ -1,5 +1,5 @@
-"""The command line: `genlab vae`, `gan`, `vqvae`, `classifier`, `sample`, `evaluate`, `compare`, `doctor`, `zoo`,
-`progress`, `teach`, `gather`, `scoreboard`.
+"""The command line: `genlab vae`, `vqvae`, `gan`, `ar`, `flow`, `diffusion`, `classifier`, `sample`, `evaluate`,
+`compare`, `doctor`, `zoo`, `progress`, `teach`, `gather`, `scoreboard`.
 
 Options come from the signatures of the functions below and from the settings of the families in `genlab.runs`. Whatever
 imports torch is imported where it is used, so that help and errors come at once.

@@ -56,7 +56,7 @@ def test_every_family_runs_on_images_of_ones_own(
     pictures: Callable[..., str], folder: Path, family: str, size: int, channels: int, classes: int
 ) -> None:
     where = pictures(size, channels, classes=classes)
-    conditional = {"conditional": True} if classes and family in ("vae", "gan") else {}
+    conditional = {"conditional": True} if classes and family in ("vae", "gan", "ar", "diffusion") else {}
     if family == "classifier" and not classes:
         with pytest.raises(ValueError, match="classifiers need labels, but these images have none"):
             fit(family, folder / "run", data=where)
@@ -67,7 +67,7 @@ def test_every_family_runs_on_images_of_ones_own(
     assert made.shape == Shape(channels, size, classes or None)
     assert json.loads((run / "images.json").read_text(encoding="utf-8")) == made.shape._asdict()
     found = runs.evaluate(made)
-    assert (found == {}) == (family == "gan") and all(np.isfinite(m["value"]) for m in found.values())
+    assert (found == {}) == (family in ("gan", "diffusion")) and all(np.isfinite(m["value"]) for m in found.values())
     images = runs.samples(made, 5)
     assert (images is None) == (family in ("vqvae", "classifier"))
     if images is not None:
@@ -103,8 +103,13 @@ def test_what_images_cannot_do_is_refused_before_anything_is_written(
             said = capsys.readouterr().err
             assert re.search(words, said), said
             assert not (folder / "run").exists()
-    assert status("vqvae", "--data", odd, "--batch_size", 8, "--out", "run") == 2
-    assert "multiples of 4" in capsys.readouterr().err and not (folder / "run").exists()
+    for family in ("vqvae", "flow", "diffusion"):
+        assert status(family, "--data", odd, "--batch_size", 8, "--out", "run") == 2
+        said = capsys.readouterr().err
+        assert "size=18" in said and re.search("multiples? of 4", said) and not (folder / "run").exists()
+    colour = pictures(16, 3)
+    assert status("ar", "--net", "pixelcnn", "--data", colour, "--batch_size", 8, "--out", "run") == 2
+    assert "make them so by --channels 1" in capsys.readouterr().err and not (folder / "run").exists()
     main("gan", "--net", "mlp", "--data", odd, "--steps", 1, "--batch_size", 8, "--width", 4, "--out", "run")
 
 
@@ -202,6 +207,8 @@ def test_the_module_of_a_family_names_all_that_the_package_asks_of_it() -> None:
         found = runs.family(name)
         assert isinstance(found, Family) and issubclass(found.settings, Settings) and text
         assert found.settings().out == f"runs/{name}"
-    with pytest.raises(ValueError, match="unknown family 'vea'; known are vae, vqvae, gan, classifier"):
+    with pytest.raises(
+        ValueError, match="unknown family 'vea'; known are vae, vqvae, gan, ar, flow, diffusion, classifier"
+    ):
         runs.family("vea")
     assert SMALL.keys() == runs.FAMILIES.keys()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from genlab import runs
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "genlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -23,6 +25,12 @@ FLOORS = (
         "vae",
         "vq",
         "gan",
+        "autoregressive",
+        "coding",
+        "flows",
+        "diffusion",
+        "samplers",
+        "policy",
         "train",
         "checkpoint",
         "metrics",
@@ -224,9 +232,11 @@ def test_a_name_means_one_thing(name: str) -> None:
         "evaluate": {  # the metrics of a trained network: the command, the function, and each family's part in it
             "genlab.__main__.evaluate",
             "genlab.runs.evaluate",
-            *(f"genlab.runs.{family}.evaluate" for family in ("classifier", "gan", "vae", "vqvae")),
+            *(f"genlab.runs.{family}.evaluate" for family in runs.FAMILIES),
         },
-        "player": {"genlab.vae.player", "genlab.vq.player"},  # a model as one player
+        "player": {  # a model as one player
+            *(f"genlab.{room}.player" for room in ("vae", "vq", "autoregressive", "flows", "diffusion", "policy")),
+        },
         "players": {"genlab.gan.game.players"},
         "Run": {"genlab.runs.base.Run"},
         "Settings": {"genlab.runs.settings.Settings"},

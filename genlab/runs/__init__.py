@@ -17,6 +17,9 @@ FAMILIES = {
     "vae": "train a variational autoencoder",
     "vqvae": "train a VQ-VAE",
     "gan": "train a generative adversarial network",
+    "ar": "train an autoregressive model",
+    "flow": "train a normalising flow",
+    "diffusion": "train a diffusion or flow-matching model",
     "classifier": "train the feature classifier",
 }
 

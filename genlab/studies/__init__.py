@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 FOLDER = Path(__file__).parent
-NAMES = ("stabilising", "failures", "choices", "minutes", "overfitting")
+NAMES = ("stabilising", "failures", "choices", "minutes", "overfitting", "targets")
 GROWING = ("scoreboard",)  # not whole: who has time adds runs
 Given = dict[str, Any]
 Results = dict[str, Any]

@@ -58,6 +58,11 @@ def templates(x: Tensor, generator: torch.Generator) -> Tensor:
     return means[torch.randint(10, (N,), generator=generator)]
 
 
+def naive_bayes(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Black-and-white pixels, independent given a class chosen at random: chapter 01's recogniser, as it draws."""
+    return torch.bernoulli(templates(x, generator), generator=generator)
+
+
 def kernels(x: Tensor, generator: torch.Generator) -> Tensor:
     """Kernel density: a training digit and Gaussian noise of the width that held-out digits choose."""
     fit, held_out = x[:-HELD_OUT], x[-HELD_OUT:]
@@ -92,6 +97,7 @@ BASELINES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "Gaussian mixture": mixture,
     "probabilistic PCA": ppca,
     "class templates": templates,
+    "naive Bayes": naive_bayes,
     "kernel density": kernels,
     "copier of training digits": copier,
 }

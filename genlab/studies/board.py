@@ -39,7 +39,9 @@ COLUMNS = {
     "authenticity": Column("authentic", 0, 2, "authenticity"),
     "c_t": Column("C_T", 0, 1, "data-copying score; far below 0: copies"),
     "extracted": Column("copies", 0, 3, "share that are copies of a training digit by the relative distance"),
-    "iwae": Column("IWAE", 1, 1, "bound on log p of binarised test digits, nats, k = 100"),
+    "iwae": Column(
+        "IWAE", 1, 1, "bound on log p of binarised test digits, nats, k = 100; of an autoregressive model log p itself"
+    ),
     "labels": Column("as asked", 1, 2, "share read as the label asked for"),
 }
 

@@ -1,4 +1,4 @@
-"""The scoreboard: every model of the course and what trains no network, at equal arithmetic, by one protocol.
+"""The scoreboard: what the command line trains and what trains no network, at equal arithmetic, by one protocol.
 
 A budget is a number of floating-point operations of training, counted as in `genlab.arithmetic`. One core of the
 machine on which the rows were made takes about as many seconds as the budget's name says.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genlab import data, metrics, protocol, runs, train, vae, zoo
+from genlab import autoregressive, data, metrics, protocol, runs, train, vae, zoo
 from genlab.studies import Given, Results, Study, baselines
 from genlab.studies.baselines import BASELINES
 
@@ -95,10 +95,15 @@ ENTRIES = {
     "GAN, dense": Entry("gan", {"net": "mlp", "width": 256}),
     "DCGAN": Entry("gan", {"width": 16}),
     "DCGAN, R1": Entry("gan", {"width": 16, **R1}),
+    "DCGAN, relativistic": Entry("gan", {"width": 16, "objective": "relativistic"}),
     "DCGAN, hinge, spectral norm": Entry("gan", {"width": 16, "objective": "hinge", "spectral_norm": True}),
     "WGAN-GP": Entry("gan", {"width": 16, "objective": "wasserstein", "gp": 10.0, "n_critic": 5}),
     "residual GAN, R1": Entry("gan", {"net": "residual", "width": 16, **R1}),
     "DCGAN, labels, R1": Entry("gan", {"width": 16, "conditional": True, **R1}, from_labels),
+    "MADE": Entry("ar", {}),
+    "flow matching": Entry("diffusion", {}),
+    "flow matching, labels": Entry("diffusion", {"conditional": True}, from_labels),
+    "flow matching, labels, w = 2": Entry("diffusion", {"conditional": True, "guidance": 2.0}, from_labels),
 }
 
 
@@ -146,19 +151,24 @@ def run(settings: Given) -> Results:
     if entry.options.get("conditional"):
         right = metrics.accuracy(zoo.load("classifier"), made, labels_of(1000 + seed))
         results["labels"] = _share(right)
-    if entry.family == "vae" and entry.draw is not from_codes:  # which has no bound
+    if entry.family in ("vae", "ar") and entry.draw is not from_codes:  # which has no bound
         results |= _bounds(trained)
     parameters = sum(p.numel() for p in trained.model.parameters())
     return {"steps": steps, "parameters": parameters, **results}
 
 
 def _bounds(trained: runs.Trained) -> Results:
-    """ELBO and IWAE bound of binarised test digits in nats, with standard errors over the digits."""
+    """ELBO and IWAE bound of binarised test digits in nats, or twice their exact log p, with standard errors."""
     test = data.digits().test
     x = data.to_float(test.x, "binary", generator=torch.Generator().manual_seed(0))
     conditional = getattr(trained.settings, "conditional", False)
     y = test.labels if conditional else None
-    rows = vae.bounds(trained.model, x, y, noise=train.Noise(0), k=100)
+    if trained.family == "ar":
+        with torch.no_grad():
+            exact = autoregressive.log_prob(trained.model, x, y)
+        rows = {"elbo": exact, "iwae": exact}
+    else:
+        rows = vae.bounds(trained.model, x, y, noise=train.Noise(0), k=100)
     return {
         name: _with_error(rows[name].mean().item(), (rows[name].std() / len(x) ** 0.5).item())
         for name in ("elbo", "iwae")
