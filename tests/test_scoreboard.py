@@ -197,8 +197,18 @@ def test_what_the_page_says_of_the_smallest_budget_is_so() -> None:
         "IWAE, k = 5"
     ] == pytest.approx(3, abs=0.1)
     assert fcd["DCGAN, labels, R1"] < 2 / 3 * fcd["DCGAN, R1"]
+    guided, plainly = (row(f"flow matching, labels{end}", 30) for end in (", w = 2", ""))
+    assert 50 < guided.runs[0]["steps"] < 200 and max(guided.values("fcd")) < min(plainly.values("fcd"))
+    assert max(guided.values("fcd")) < min(min(row(name, 30).values("fcd")) for name in vaes)
+    assert min(guided.values("fcd")) > 1.5 * max(row("DCGAN, labels, R1", 30).values("fcd"))
     assert min(fcd.values()) > 50 * row(scoreboard.FLOOR).mean("fcd")
     assert min(board.value(run["told"]) for name in fcd for run in row(name, 30).runs) > 0.89
+
+
+def test_real_digits_in_black_and_white_are_as_far_as_the_page_says() -> None:
+    x = data.digits().train.x[protocol.thousands()[0]]
+    drawn = data.to_float(x, "binary", generator=torch.Generator().manual_seed(0))
+    assert protocol.fcd(drawn) == pytest.approx(214, abs=3)
 
 
 # ------------------------------------------------------------------------------------------------ the command

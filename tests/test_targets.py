@@ -1,6 +1,7 @@
 """The study of chapter 18: one arithmetic, one start and one set of draws for all targets, samples judged alike."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -52,6 +53,20 @@ def test_pictures_come_back_in_sixteen_greys() -> None:
     x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     found = targets.unpacked(targets.packed(x))
     assert found.shape == x.shape and (found - x).abs().max() <= 0.5 / 15 + 1e-6
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, 255.0, math.nan, math.inf])
+def test_pictures_outside_the_range_are_refused(bad: float) -> None:
+    x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    x[1, 0, 5, 5] = bad
+    with pytest.raises(ValueError, match=r"images has values .* expected \[0, 1\] without NaN"):
+        targets.packed(x)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 784), (2, 3, 28, 28), (2, 1, 32, 32)])
+def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images has shape .* expected digits \(n, 1, 28, 28\)"):
+        targets.packed(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("seed", range(targets.SEEDS))

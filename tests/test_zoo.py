@@ -74,7 +74,10 @@ def test_the_command_on_the_card_gives_the_settings_of_the_record(name: str) -> 
 def test_an_entry_loads_ready_for_use(name: str) -> None:
     model = zoo.load(name)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
-    assert all(v.dtype in (torch.float32, torch.int64) and v.device.type == "cpu" for v in model.state_dict().values())
+    for key, value in model.state_dict().items():
+        # The table of a flow's ranks is computed with in float64.
+        assert value.dtype in (torch.float32, torch.int64) or (value.dtype == torch.float64 and key.endswith(".P"))
+        assert value.device.type == "cpu"
     assert all(bool(v.isfinite().all()) for v in model.state_dict().values())
     images = runs.samples(zoo.trained(name), 3)
     if images is not None:

@@ -254,6 +254,10 @@ class Ranks(nn.Module):
         self.P.copy_(counts / counts.sum(1, keepdim=True))
         return self
 
+    def _table(self) -> Tensor:
+        P = self.P.double()
+        return P / P.sum(1, keepdim=True)  # a table that was stored in float16 sums to 1 only nearly
+
     def _check_shape(self, x: Tensor, name: str) -> None:
         if x.shape[1:] != self.shape:
             raise ValueError(
@@ -264,7 +268,7 @@ class Ranks(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self._check_shape(x, "x")
         _check_range(x, self.levels)
-        P, y = self.P.double(), x.flatten(1).T.double()
+        P, y = self._table(), x.flatten(1).T.double()
         k = y.detach().long().clamp(0, self.levels - 1)
         step, below = P.gather(1, k), (P.cumsum(1) - P).gather(1, k)
         z = torch.special.ndtri((below + step * (y - k)).clamp(1e-9, 1 - 1e-9))  # u = 0 at the lowest level would be −∞
@@ -273,7 +277,7 @@ class Ranks(nn.Module):
 
     def inverse(self, z: Tensor) -> Tensor:
         self._check_shape(z, "z")
-        P, share = self.P.double(), torch.special.ndtr(z.flatten(1).T.double()).contiguous()
+        P, share = self._table(), torch.special.ndtr(z.flatten(1).T.double()).contiguous()
         below = P.cumsum(1) - P
         k = (torch.searchsorted(below, share, right=True) - 1).clamp(0, self.levels - 1)
         y = k + (share - below.gather(1, k)) / P.gather(1, k)

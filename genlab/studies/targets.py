@@ -75,7 +75,18 @@ def errors(model: Any, target: str, *, n: int = 300) -> list[float]:
 
 
 def packed(images: Tensor) -> str:
-    """Digits (n, 1, 28, 28) in [0, 1] as text, in 16 grey values."""
+    """Digits (n, 1, 28, 28) in [0, 1] as text, in 16 grey values.
+
+    Raises:
+        ValueError: for images of another shape, or with NaN or values outside [0, 1].
+    """
+    if images.ndim != 4 or images.shape[1:] != (1, 28, 28):
+        raise ValueError(f"images has shape {tuple(images.shape)}; expected digits (n, 1, 28, 28)")
+    if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
+        raise ValueError(
+            f"images has values from {images.min():g} to {images.max():g}; expected [0, 1] without NaN: "
+            "map symmetric pixels by (x + 1) / 2, and clip"
+        )
     return base64.b64encode(zlib.compress((images * 15).round().byte().numpy().tobytes(), 9)).decode()
 
 
