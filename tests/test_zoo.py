@@ -346,3 +346,21 @@ def test_samples_of_a_vae_are_means_of_its_likelihood_within_the_range_of_pixels
     assert found is not None and torch.equal(found, means.clamp(0, 1)) and 0 < found.mean() < 1
     if likelihood == "gaussian":
         assert means.min() < -0.1 or means.max() > 1.1, "nothing had to be clamped"
+
+
+def test_the_table_of_part_5_says_what_is_recorded() -> None:
+    text = (Path(__file__).parents[1] / "notebooks/pages/part5.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "(`" in line]
+    assert len(rows) == 9
+    columns = {"nats": 2, "bits": 3, "fcd": 4, "precision": 5, "recall": 6, "labels": 7}
+    for cells in rows:
+        name, end = cells[0].split("`")[1], "_w1" if "w = 1" in cells[0] else ""
+        record = zoo.entry(name)
+        known = {key: m["value"] for key, m in record["metrics"].items()}
+        known["nats"] = known.get("iwae", known.get("log_px") if name == "made" else None)
+        for key, place in columns.items():
+            said = cells[place].lstrip("≥≤ ").replace("−", "-")
+            value = known.get(key + end if key in ("fcd", "precision", "recall", "labels") else key)
+            value = None if (key == "bits" and name != "flow") or (key == "nats" and name == "flow") else value
+            assert said == ("" if value is None else f"{value:.{len(said.partition('.')[2])}f}"), (cells[0], key)
+        assert cells[8] in (str(record["seconds"]), "")

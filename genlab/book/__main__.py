@@ -15,7 +15,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from genlab.book import IMAGES, BookError, check
+from genlab.book import IMAGES, BookError, check, search
 from genlab.text import forgive
 
 
@@ -38,6 +38,7 @@ def build(root: Path, out: Path) -> None:
             shutil.copytree(images, fresh / "images", dirs_exist_ok=True)
         _font(fresh)
         _tidy(fresh)
+        search.slim(fresh)
         if faults := check.check(fresh, _pages(root)):
             raise BookError("the book was rendered, but not whole:\n  " + "\n  ".join(faults))
         old = Path(scratch) / "old"
@@ -61,6 +62,7 @@ def _mdbook(root: Path, fresh: Path, images: Path) -> None:
         [binary, "build", root, "-d", fresh], capture_output=True, text=True, env=environment, encoding="utf-8"
     )
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    log = re.sub(r"^.*WARN.* search index is very large .*\n?", "", log, flags=re.MULTILINE)  # `search.slim` sees to it
     if done.returncode or re.search(r"\b(ERROR|WARN)\b", log):  # a missing include is no more than an ERROR in the log
         ours = re.search(r"^genlab\.book: (.*?)(?=^ *ERROR|\Z)", log, re.MULTILINE | re.DOTALL)
         raise BookError(ours[1].strip() if ours else f"mdbook failed:\n{log.strip()}")
