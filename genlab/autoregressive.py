@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genlab.data import Batch, unpack
-from genlab.densities import LOOK_EVERY, PerExample, find_likelihood, log_bernoulli
+from genlab.densities import LOOK_EVERY, PerExample, log_bernoulli
 from genlab.nets.common import evaluating
 from genlab.train import Player
 
@@ -248,7 +248,6 @@ def player(model: nn.Module, optimizer: Optimizer, *, tokens: bool = False, end:
         x, y = unpack(batch)
         seen = next(batches)
         if not tokens and seen % LOOK_EVERY == 0:
-            find_likelihood("bernoulli").check(x)
             check_bits(x)
         if seen == 0:
             check_causal(model, x, y)
@@ -260,9 +259,10 @@ def player(model: nn.Module, optimizer: Optimizer, *, tokens: bool = False, end:
 def check_bits(x: Tensor) -> None:
     """Raise a ValueError unless every pixel is 0 or 1: of grey ones Σ log p would be no log-probability."""
     if ((x != 0) & (x != 1)).any():
+        low, high = (v.item() for v in x.aminmax())
         raise ValueError(
-            "x has grey pixels, and a Bernoulli model gives a probability to 0 and 1 alone; convert images with "
-            'data.Batches(…, pixels="binary") or data.to_float(x, "binary")'
+            f"x has grey pixels or NaN, values from {low:g} to {high:g}, and a Bernoulli model gives a probability to "
+            '0 and 1 alone; convert images with data.Batches(…, pixels="binary") or data.to_float(x, "binary")'
         )
 
 

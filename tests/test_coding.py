@@ -116,4 +116,4 @@ def test_other_weights_and_damage_are_seen() -> None:
 )
 def test_bad_input(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        call()  # type: ignore[operator]
+        call()

@@ -103,7 +103,7 @@ def test_made_gives_several_numbers_and_any_shape() -> None:
 )
 def test_bad_input(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make()  # type: ignore[operator]
+        make()
 
 
 # ------------------------------------------------------------------------------------------------------------ images
@@ -150,7 +150,7 @@ def test_a_shallow_one_sees_near_by() -> None:
     "make", [lambda: PixelCNN(width=4, depth=4, kernel=3), lambda: PixelTransformer(3, width=8, depth=1, heads=2)]
 )
 def test_binary_images_sum_to_one(make: object) -> None:
-    model = make().double()  # type: ignore[operator]
+    model = make().double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     x = every(9)
@@ -180,7 +180,7 @@ def test_attention_is_the_formula() -> None:
 
 
 def small_transformer(**options: object) -> Transformer:
-    model = Transformer(3, 6, width=8, depth=2, heads=2, **options)  # type: ignore[arg-type]
+    model = Transformer(3, 6, width=8, depth=2, heads=2, **options)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     return model.double()

@@ -367,7 +367,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: policy.group_advantages(torch.ones(3, 1)), "two answers or more"),
     (lambda: policy.group_advantages(ONES), r"shape \(g, n\)"),
     (lambda: policy.clipped(ONES, ONES, ONES, eps=1.5), "eps=1.5 must lie between 0 and 1"),
-    (lambda: policy.kl_estimate(ONES, ONES, "k4"), "k1, k2 or k3"),  # type: ignore[arg-type]
+    (lambda: policy.kl_estimate(ONES, ONES, "k4"), "k1, k2 or k3"),
     (lambda: policy.tilted(ONES, ONES, 0.0), "beta=0.0 must be positive"),
     (lambda: policy.tilted(ONES, ONES * math.nan, 1.0), "3 of 3 rewards"),
     (lambda: policy.dpo(ONES, ONES, reference_chosen=ONES, reference_rejected=ONES, beta=-1), "must be positive"),
@@ -376,7 +376,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: policy.tilted(ONES.log_softmax(0), ONES, 1e-39), "leave the range of torch.float32 at beta=1e-39"),
     (lambda: policy.dpo(ONES, ONES[:2], reference_chosen=ONES, reference_rejected=ONES), "not broadcast"),
     (lambda: policy.best_of_n_kl(0), "n=0 draws"),
-    (lambda: policy.best_of_n_kl(2.5), "n=2.5 draws must be a whole number"),  # type: ignore[arg-type]
+    (lambda: policy.best_of_n_kl(2.5), "n=2.5 draws must be a whole number"),
     (lambda: policy.trajectory_balance(torch.zeros(3, 1), ONES, ONES, ONES), r"log_z has shape \(3, 1\)"),
     (lambda: policy.trajectory_balance(torch.tensor(0.0), ONES, ONES, ONES * -math.inf), "NaN or infinite"),
     (lambda: run(1, beta=0.5), "a reference is missing"),

@@ -91,7 +91,7 @@ def test_two_processes_equal_one_and_stop_together(tmp_path: Path) -> None:
         one, both = (load_file(tmp_path / number / f"{name}.safetensors") for number in ("one", "two"))
         assert one.keys() == both.keys()
         for key, value in one.items():
-            assert value.dtype in (torch.float64, torch.int64)
+            assert value.dtype == torch.float64 or key == "restarted"
             torch.testing.assert_close(both[key], value, atol=1e-9, rtol=0, msg=lambda text, key=key: f"{key}: {text}")
     assert one["restarted"].sum() > 10 and one["restarted"].max() < 20, "too few codes were restarted, or all always"
 

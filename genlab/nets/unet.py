@@ -41,8 +41,8 @@ class FiLMBlock(nn.Module):
         self.conv1, self.conv2 = nn.Conv2d(i, o, 3, 1, 1), nn.Conv2d(o, o, 3, 1, 1)
         self.film = nn.Linear(condition, 2 * o)
         self.skip = nn.Conv2d(i, o, 1) if i != o else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]  # convolutions have one by default
+        for p in self.conv2.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         h = self.norm2(self.conv1(F.silu(self.norm1(x))))
@@ -81,8 +81,8 @@ class UNet(nn.Module):
         self.up = UpConv(2 * width, width)
         self.last = FiLMBlock(2 * width, width, d)
         self.norm, self.output = nn.GroupNorm(8, width), nn.Conv2d(width, 4 * channels, 3, 1, 1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]  # convolutions have one by default
+        for p in self.output.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         check_shape(x_t, self.channels, self.size)

@@ -1,6 +1,5 @@
 """Runs of autoregressive models of binary images: settings, networks, training, samples, evaluation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,19 +56,16 @@ def fit(s: ARSettings) -> Path:
     """Train an autoregressive model; returns the run's folder. The result has averaged weights."""
     from torch.optim import AdamW
 
-    from genlab import autoregressive, train
+    from genlab import autoregressive
     from genlab.runs.base import Run
     from genlab.runs.judging import fixed, quiet
 
     with Run("ar", s, pixels="binary", labels=s.conditional, nats=True) as run:
         built = build(s, run.shape)["model"]
         model, optimizer, schedule = run.prepare("model", built, AdamW, weight_decay=s.weight_decay)
-        mean, source = run.average("average", "model"), run.parts["model"]
+        mean, each = run.follow("average", of="model", decay=s.average)
         player = autoregressive.player(model, optimizer).replace(schedule=schedule)
         _, y = fixed(16, 1, run.shape.classes_if(s.conditional), run.accelerator.device)
-
-        def each(step: int, losses: Mapping[str, float]) -> None:
-            train.ema(mean, source, s.average, step)
 
         picture = quiet(mean, lambda: _pictures(mean, run.shape, 16, seed=0, y=y[0] if y else None))
         return run.fit([player], result={"model": "average"}, picture=picture, each=each)

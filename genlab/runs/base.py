@@ -176,6 +176,15 @@ class Run:
         self.parts[name] = copy.deepcopy(self.parts[of]).eval().requires_grad_(False)
         return self.parts[name]
 
+    def follow(self, name: str, of: str, decay: float) -> tuple[nn.Module, Each]:
+        """`average`, and what moves the copy after each step: for runs whose `each` does nothing else."""
+        mean, source = self.average(name, of), self.parts[of]
+
+        def each(step: int, losses: Mapping[str, float]) -> None:
+            train.ema(mean, source, decay, step)
+
+        return mean, each
+
     def fit(
         self,
         players: list[train.Player],

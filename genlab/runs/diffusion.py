@@ -1,6 +1,5 @@
 """Runs of diffusion and flow matching: settings, network, training, samples with guidance, evaluation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,22 +64,19 @@ def fit(s: DiffusionSettings) -> Path:
     """Train a diffusion model; returns the run's folder. The result has averaged weights."""
     from torch.optim import Adam
 
-    from genlab import diffusion, train
+    from genlab import diffusion
     from genlab.runs.base import Run
     from genlab.runs.judging import fixed, quiet
 
     with Run("diffusion", s, pixels="symmetric", labels=s.conditional) as run:
         model, optimizer, schedule = run.prepare("model", build(s, run.shape)["model"], Adam)
-        mean, source = run.average("average", "model"), run.parts["model"]
+        mean, each = run.follow("average", of="model", decay=s.average)
         path = diffusion.PATHS[s.path]()
         player = diffusion.player(
             model, optimizer, path=path, target=s.target, noise=run.noise, drop=s.drop, times=s.times
         ).replace(schedule=schedule)
         values = run.shape.channels * run.shape.size**2
         z, y = fixed(64, values, run.shape.classes_if(s.conditional), run.accelerator.device)
-
-        def each(step: int, losses: Mapping[str, float]) -> None:
-            train.ema(mean, source, s.average, step)
 
         picture = quiet(mean, lambda: generate(mean, s, run.shape, z, *y, w=s.guidance))
         return run.fit([player], result={"model": "average"}, picture=picture, each=each)

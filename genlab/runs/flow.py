@@ -1,6 +1,5 @@
 """Runs of normalising flows: settings, network, training, samples, evaluation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genlab.runs.settings import (
     AT_LEAST_0,
     AT_LEAST_1,
+    POSITIVE,
     RATE,
     SHARE,
     Family,
@@ -45,7 +45,7 @@ class FlowSettings(Settings):
     width: int = number(32, AT_LEAST_1)
     couplings: int = number(4, AT_LEAST_2)
     lr: float = number(1e-3, RATE)
-    clip: float | None = number(100.0, Limit("greater than 0", lambda v: v > 0))
+    clip: float | None = number(100.0, POSITIVE)
     weight_decay: float = number(0.01, AT_LEAST_0)
     average: float = number(0.99, SHARE)
 
@@ -65,7 +65,7 @@ def fit(s: FlowSettings) -> Path:
     """Train a flow on dequantised pixels; returns the run's folder. The result has averaged weights."""
     from torch.optim import AdamW
 
-    from genlab import flows, nets, train
+    from genlab import flows, nets
     from genlab.runs.base import Run
     from genlab.runs.judging import quiet
 
@@ -74,11 +74,8 @@ def fit(s: FlowSettings) -> Path:
         for ranks in (m for m in built.modules() if isinstance(m, nets.Ranks)):
             ranks.fit(run.split.train.x)  # a resumed run reads them from its checkpoint, which holds the same
         model, optimizer, schedule = run.prepare("model", built, AdamW, weight_decay=s.weight_decay)
-        mean, source = run.average("average", "model"), run.parts["model"]
+        mean, each = run.follow("average", of="model", decay=s.average)
         player = flows.player(model, optimizer, noise=run.noise).replace(schedule=schedule)
-
-        def each(step: int, losses: Mapping[str, float]) -> None:
-            train.ema(mean, source, s.average, step)
 
         picture = quiet(mean, lambda: _pictures(mean, 64, seed=0))
         return run.fit([player], result={"model": "average"}, picture=picture, each=each)

@@ -158,7 +158,7 @@ def run(settings: Given) -> Results:
 
 
 def _bounds(trained: runs.Trained) -> Results:
-    """ELBO and IWAE bound of binarised test digits in nats, or twice their exact log p, with standard errors."""
+    """ELBO and IWAE bound of binarised test digits in nats with standard errors; in place of both, log p if exact."""
     test = data.digits().test
     x = data.to_float(test.x, "binary", generator=torch.Generator().manual_seed(0))
     conditional = getattr(trained.settings, "conditional", False)
